@@ -106,6 +106,7 @@ def segment_files(
     outputs: Outputs = Outputs(),
     table: ClassTable | None = None,
     n_jobs: int = 1,
+    max_memory: float | None = None,
     resume: bool = False,
     progress: Progress = no_progress,
     on_done: Callable[[ImageResult], None] = lambda _: None,
@@ -124,6 +125,8 @@ def segment_files(
         The classes of the first model with other colours.
     n_jobs : int
         Processes.
+    max_memory : float or None
+        Of each of them, see `MemoryOptions`.
     resume : bool
         Leave out images whose result was made by the same models with the same settings.
     on_done : callable
@@ -136,7 +139,7 @@ def segment_files(
     """
     model = models if isinstance(models, Model) else Model(tuple(map(Path, models)))
     made = model.make_job(options=options, smoothing=smoothing, outputs=outputs, table=table)
-    job: Job = replace(made, memory=MemoryOptions(n_processes=n_jobs))
+    job: Job = replace(made, memory=MemoryOptions(max_memory, n_processes=n_jobs))
     images = find_images([as_source(os.fspath(path)) for path in paths], remote=outputs.out_dir is not None)
     return run_jobs(images, job, n_jobs=n_jobs, resume=resume, progress=progress, on_done=on_done)
 

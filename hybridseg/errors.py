@@ -161,6 +161,10 @@ class TooLittleMemory(BadInput):
     """The work on an image needs more memory than it may take."""
 
 
+class NoPicture(BadInput):
+    """An image holds no data at all: every pixel is nodata or transparent."""
+
+
 class BadUsage(BadInput):
     """Options were given that do not go together."""
 

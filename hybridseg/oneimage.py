@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from hybridseg.batch.madeby import check_place
-from hybridseg.batch.results import ResultRows
+from hybridseg.batch.results import NO_DATA, ResultRows, list_void
 from hybridseg.classes import ClassTable
-from hybridseg.dense.predict import PredictJob, judge_scale, match_image, predict_rows
+from hybridseg.dense.predict import PredictJob, predict_rows, show_image
 from hybridseg.dense.windows import count_held, count_needed
 from hybridseg.errors import BadInput, TooLittleMemory
 from hybridseg.hybrid.segmentation import segment_image
 from hybridseg.hybrid.semseg import SemsegJob, list_warnings
+from hybridseg.io.bands import describe_colors
 from hybridseg.io.images import ImageInfo, describe_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -94,6 +95,8 @@ class FoundRows:
         See `hybridseg.batch.madeby`.
     warnings : tuple of str
         What a person should check.
+    remark : str
+        `NO_DATA`, or empty.
     """
 
     rows: Iterator[ResultRows]
@@ -101,6 +104,7 @@ class FoundRows:
     image: LazyImage
     made_by: str
     warnings: tuple[str, ...]
+    remark: str = ""
 
 
 def segment_rows(
@@ -126,24 +130,27 @@ def segment_rows(
     MissingInput, BadInput, MissingPackage
         As `segment_image` and `predict_rows`.
     """
-    made_by, warnings = job.record_shape(image.shape[:2]), []
+    made_by, warnings = job.record_shape(image.shape[:2]), tuple[str, ...]()
     if isinstance(job, SemsegJob):
-        classifier, image = job.load(), image.as_rgb8()
+        classifier, has_alpha = job.load(), info is not None and info.has_alpha
+        bands = describe_colors(image.shape[2], model=classifier.path.name, has_alpha=has_alpha)
+        image = image.as_rgb8()
         segmented = segment_image(
             image, classifier, options=job.options, want_confidence=want_confidence, room=room, progress=progress
         )
         table, rows = job.table or classifier.table, segmented.list_rows()
-        warnings = list_warnings(segmented, job.options, table, tile_size=classifier.tile_size)
+        warnings = tuple(list_warnings(segmented, job.options, table, tile_size=classifier.tile_size, bands=bands))
+        is_empty = not segmented.n_tiles
     else:
-        networks, image = job.load(), image.fill()
+        networks = job.load()
         table = job.table or networks[0].table
-        matched, note = match_image(image, networks, has_alpha=info is not None and info.has_alpha)
-        warnings = [*filter(None, [note]), *(judge_scale(info, networks, job.options) if info else ())]
+        image, warnings, is_empty = show_image(image, networks, info=info, options=job.options)
         rows = predict_rows(
-            matched, networks, options=job.options, smoothing=job.smoothing, want_confidence=want_confidence,
+            image, networks, options=job.options, smoothing=job.smoothing, want_confidence=want_confidence,
             room=room, progress=progress,
         )  # fmt: skip
-    return FoundRows(rows, table, image, made_by, tuple(warnings))
+        rows = list_void(image.shape[:2], with_confidence=want_confidence) if is_empty else rows
+    return FoundRows(rows, table, image, made_by, warnings, NO_DATA if is_empty else "")
 
 
 def find_room(job: SemsegJob | PredictJob, image: ImageInfo | LazyImage) -> int:
@@ -187,9 +194,10 @@ def segment_pixels(
     for part in found.rows:
         own = slice(top, top + len(part.labels))
         labels[own], confidence[own], top = part.labels, part.confidence, own.stop
+    warnings = (*found.warnings, *filter(None, [found.remark]))
     return SegmentedImage(
         labels, found.table, georeference=info.georeference if info else None, made_by=found.made_by,
-        image=found.image.as_rgb8()[:], confidence=confidence, warnings=found.warnings,
+        image=found.image.as_rgb8()[:], confidence=confidence, warnings=warnings,
     )  # fmt: skip
 
 

@@ -164,7 +164,7 @@ class PredictionJob(Job):
         if rows.n_cut:
             cut = rows.n_cut / (rows.n_cut + int(kept.counts[:VOID].sum()))
             shares = {**{name: share * (1 - cut) for name, share in shares.items()}, _NO_CLASS: cut}
-        return ImageResult(image_path, written, shares, tuple(warnings), watch.seconds)
+        return ImageResult(image_path, written, shares, tuple(warnings), watch.seconds, remark=found.remark)
 
     def _place_mask(self, image_path: Path, info: ImageInfo) -> tuple[Path | None, Path | None]:
         """Return the mask that is written part by part, a GeoTIFF, and the one that is made as a whole."""

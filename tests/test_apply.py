@@ -84,6 +84,24 @@ def test_folders_of_images(by_color, photos, tmp_path, monkeypatch):
     assert len(again.skipped) == 2
 
 
+def test_the_memory_of_functions_is_that_of_commands(by_color, photos, tmp_path, monkeypatch):
+    """Where nothing is said, half of what is free; too little for the program is refused."""
+    monkeypatch.setattr("hybridseg.hybrid.semseg.load_classifier", lambda path, **_: by_color)
+    image, mask = photos / "a.png", tmp_path / "mask.png"
+    assert hs.segment(image, "model.pb", max_memory=64).labels.shape == (60, 90)
+    assert not hs.predict(image, "model.pb", output=mask, max_memory=64).problems
+    with pytest.raises(TooLittleMemory, match=r"too little.* or give max_memory=\S+ or more"):
+        hs.segment(image, "model.pb", max_memory=0.001)
+    mask.unlink()
+    for found in (
+        hs.predict(image, "model.pb", output=mask, max_memory=0.001),
+        hs.segment(photos, "model.pb", out=tmp_path / "out", max_memory=0.001),
+    ):
+        assert not found.images and "are too little, because the program itself" in found.problems[0].message
+    with pytest.raises(BadInput, match="max_memory"):
+        hs.segment(image, "model.pb", max_memory=0)
+
+
 def test_a_result_in_memory_takes_no_more_than_itself(by_color, paint_coast, tmp_path, monkeypatch):
     monkeypatch.setattr("hybridseg.hybrid.semseg.load_classifier", lambda path, **_: by_color)
     image = paint_coast(300, 200, border=90)

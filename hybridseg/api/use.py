@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -19,6 +20,7 @@ from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.io.labels.classfiles import read_colors
 from hybridseg.io.pairing import find_images
+from hybridseg.machine import MemoryOptions
 from hybridseg.oneimage import SegmentedImage, segment_pixels
 from hybridseg.prediction import PredictionOptions, make_prediction
 from hybridseg.progress import Progress
@@ -62,6 +64,7 @@ def segment(
     options: HybridOptions | DenseOptions | None = None,
     smoothing: SmoothingOptions | Config | None = None,
     colors: PathLike | None = None,
+    max_memory: float | None = MemoryOptions.max_memory,
     progress: Progress | None = None,
 ) -> SegmentedImage: ...
 
@@ -80,12 +83,13 @@ def segment(
     report: bool = Outputs.report,
     figures: FigureOptions | None = FigureOptions(),
     n_jobs: int = 1,
+    max_memory: float | None = MemoryOptions.max_memory,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> BatchResult: ...
 
 
-@public_function(Outputs)
+@public_function(Outputs, MemoryOptions)
 def segment(
     images: PathLike | Iterable[PathLike] | Any,
     model: Model | PathLike,
@@ -99,6 +103,7 @@ def segment(
     report: bool = Outputs.report,
     figures: FigureOptions | None = FigureOptions(),
     n_jobs: int = 1,
+    max_memory: float | None = MemoryOptions.max_memory,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> SegmentedImage | BatchResult:
@@ -153,19 +158,20 @@ def segment(
         if hasattr(images, "shape") or (isinstance(images, list | tuple) and any(hasattr(i, "shape") for i in images)):
             raise BadUsage("files are called after photos, and an array has no name: leave --out out, then save(path)")
         return segment_files(
-            list_paths(images), model, options=options, smoothing=smoothing, table=table, n_jobs=n_jobs, resume=resume,
+            list_paths(images), model, options=options, smoothing=smoothing, table=table, n_jobs=n_jobs,
             outputs=Outputs(Path(out), figures, probabilities=probabilities, keep_seeds=keep_seeds, report=report),
-            progress=progress,
+            max_memory=max_memory, resume=resume, progress=progress,
         )  # fmt: skip
     if probabilities or keep_seeds or report or resume or n_jobs != 1 or figures != FigureOptions():
         raise BadUsage(
             "probabilities, keep_seeds, report, figures, resume and n_jobs are for files; say where they go: --out DIR"
         )
     _require_one(images)
-    return segment_pixels(images, model.make_job(options=options, smoothing=smoothing, table=table), progress=progress)
+    job = model.make_job(options=options, smoothing=smoothing, table=table)
+    return segment_pixels(images, replace(job, memory=MemoryOptions(max_memory)), progress=progress)
 
 
-@public_function(PredictionOptions)
+@public_function(PredictionOptions, MemoryOptions)
 def predict(
     images: PathLike | Iterable[PathLike],
     model: Model | PathLike,
@@ -175,6 +181,7 @@ def predict(
     scale: float | None = PredictionOptions.scale,
     stack: bool = False,
     reports: PathLike | None = None,
+    max_memory: float | None = MemoryOptions.max_memory,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> BatchResult:
@@ -217,6 +224,7 @@ def predict(
         options=PredictionOptions(mask_threshold, scale),
         reports_dir=find_path(reports),
         stack=stack,
+        memory=MemoryOptions(max_memory),
     )
     return run_jobs(paths[:1] if stack else paths, job, resume=resume, progress=progress or show_progress())
 

@@ -27,11 +27,18 @@ from hybridseg.progress import Progress, StopWatch, no_progress, timed_by
 _PART_SIDES = 4000, 8000
 _SHARES = (0.0, 0.5, 1.0)
 _MOST_WARM = 4.0
-# That one process hands out and writes down, which does so for all machines (docs/scaling.md).
+# That one process hands out and writes down, which does so for all machines: not measured here (docs/scaling.md).
 _IMAGES_A_SECOND = 100
 PROCESSORS, ONE_IMAGE, DRIVER = "processors", "largest image", "one driver"
 """What decides how long a survey takes: all processors, one of them with the largest image, or the process that writes
 down what is done."""
+_NOTES = {
+    ONE_IMAGE: f"{ONE_IMAGE}: counted as the work of one process; where few images are left for many processes, "
+    "segment shares the parts of a large one among them and takes less",
+    DRIVER: f"{DRIVER}: the process that hands out all images and records them is taken to do {_IMAGES_A_SECOND} a "
+    "second, which was not measured here (see the page What a survey takes); several runs, each with an --out of its "
+    "own, do more",
+}
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,12 @@ class Estimate:
     def waiting(self) -> float:
         """How often longer the clock showed than the trials would have taken on a machine that is their own."""
         return sum(one.clock_seconds for one in self.trials) / sum(one.seconds for one in self.trials)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is assumed of the limits that were found, and not measured in the trials."""
+        limits = {one.limit for one in self.scenarios}
+        return tuple(note for limit, note in _NOTES.items() if limit in limits)
 
 
 def estimate_survey(

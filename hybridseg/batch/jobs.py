@@ -142,6 +142,10 @@ class Job(ABC):
         """Return how many parts an image has that others may compute, see `share`; 1: none."""
         return 1
 
+    def count_kept(self, image_path: Path, n_workers: int) -> int:
+        """Return about how many bytes such parts take on the disk until so many workers have done all of them."""
+        return 0
+
     def find_models(self) -> Self:
         """Return the job with its models where they are on this machine."""
         return replace(self, model_paths=find_sent(self.sent, self.model_paths), sent="") if self.sent else self

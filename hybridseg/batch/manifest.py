@@ -36,6 +36,8 @@ _MAX_LINE = 100_000_000
 # Of megapixels, megabytes, bytes and seconds.
 _LEAST_AMOUNT, _MOST_AMOUNT = 1e-12, 1e18
 _REMEDY = "move it away and run again"
+# What entries of earlier versions lack.
+_NEWER = "measures", "remark"
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class Entry:
         Why it has failed.
     measures : dict
         How sure the result is, see `hybridseg.batch.results.ImageResult`.
+    remark : str
+        See the same.
     """
 
     image: str
@@ -111,6 +115,7 @@ class Entry:
     seconds: dict[str, float] = field(default_factory=dict)
     bytes_written: int = 0
     measures: dict[str, float] = field(default_factory=dict)
+    remark: str = ""
     version: str = __version__
     time: str = ""
 
@@ -183,7 +188,7 @@ class Manifest:
                     facts = parse_fields(
                         ImageFacts, record.pop("facts", None), what="the facts of an image", newer=("tag", "n_workers")
                     )
-                    entry = parse_fields(Entry, {**record, "facts": facts}, what="an image", newer=("measures",))
+                    entry = parse_fields(Entry, {**record, "facts": facts}, what="an image", newer=_NEWER)
                     _check_time(entry.time)
                     self.entries[entry.image] = entry
             except BadInput:
@@ -234,7 +239,8 @@ class Manifest:
         else:
             n_bytes = sum(path.stat().st_size for path in outcome.written)
             about = {"result": DONE, "written": tuple(map(self._shorten, outcome.written)), "bytes_written": n_bytes}
-            about |= {"warnings": outcome.warnings, "seconds": outcome.seconds, "measures": outcome.measures}
+            about |= {"warnings": outcome.warnings, "seconds": outcome.seconds}
+            about |= {"measures": outcome.measures, "remark": outcome.remark}
             self._remove_older(find_key(image), outcome.written)
         entry = Entry(find_key(image), job=job, facts=facts or ImageFacts(), time=_now(), **about)
         self.entries[entry.image] = entry

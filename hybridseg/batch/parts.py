@@ -128,6 +128,14 @@ def sharing(load: Callable[[], Any], mapper: PartMapper, target: Path, key: str)
         yield _Shared(load, mapper, _Kept(target, key), stack)
 
 
+def measure_parts(target: Path) -> int:
+    """Return how many bytes of the parts of an image are kept already."""
+    try:
+        return sum(path.stat().st_size for path in _place(target).iterdir())
+    except OSError:
+        return 0
+
+
 def drop_parts(target: Path) -> None:
     """Remove what was kept of the parts of an image, and nothing else."""
     folder = _place(target)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybridseg.batch.manifest import DONE, FAILED, Manifest, find_key, is_other
+from hybridseg.batch.parts import measure_parts
 from hybridseg.errors import HybridSegError, Problem, WriteFailed
 from hybridseg.io.images import describe_image
 from hybridseg.io.remote import ask_tags, describe_source, is_remote, without_key
@@ -55,6 +56,8 @@ class Plan:
         Images whose parts all processes share, see `divide_tasks`.
     n_replaced : int
         Images whose results are replaced, since they are of another model or of other settings.
+    kept_bytes : int
+        That the parts of one of the shared images take on the disk, at the most, until it is done.
     """
 
     n_left: int
@@ -67,6 +70,7 @@ class Plan:
     n_remote: int = 0
     n_shared: int = 0
     n_replaced: int = 0
+    kept_bytes: int = 0
 
 
 def list_tasks(
@@ -135,6 +139,12 @@ def _count_parts(job: Job, image: Path) -> int:
         return 1
 
 
+def count_kept(shared: Sequence[Task], job: Job, n_workers: int) -> int:
+    """Return the bytes that the parts of any shared image still take on the disk until it is done, at the most."""
+    still = (job.count_kept(path, n_workers) - measure_parts(job.list_targets(path)[0]) for _, path in shared)
+    return max(still, default=0)
+
+
 def count_replaced(left: Sequence[Path], manifest: Manifest, *, job: str) -> int:
     """Count the images whose results, of another model or of other settings, make room for those of a job."""
     entries = (manifest.entries.get(find_key(path)) for path in left)
@@ -175,9 +185,11 @@ def check_disk(folder: Path, plan: Plan) -> None:
     free = shutil.disk_usage(existing).free
     # What is only estimated stops nobody.
     needed = plan.n_bytes if plan.is_measured else min(plan.n_bytes, _LEAST_BYTES * plan.n_left)
-    if needed > free:
+    if needed + plan.kept_bytes > free:
+        parts = f", and the parts of a large image {plan.kept_bytes / 1e9:.1f} until it is done,"
         raise WriteFailed(
-            f"the results need {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f}; choose another --out"
+            f"the results need {needed / 1e9:.1f} GB{parts if plan.kept_bytes else ''} and {folder} has "
+            f"{free / 1e9:.1f}; choose another --out"
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.batch.manifest import DONE, MANIFEST_NAME, Manifest
-from hybridseg.batch.results import DISAGREEMENT, ENTROPY
+from hybridseg.batch.results import DISAGREEMENT, ENTROPY, find_disagreement
 from hybridseg.classes import VOID
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.io.labels.formats import read_labelmap
@@ -31,7 +31,8 @@ class RankedImage:
     entropy : float or None
         Mean over its pixels, 0 where the model was sure of all, 1 where it knew nothing.
     disagreement : float or None
-        Share of the pixels to which tiles and CRF, or the models of several folders, give different classes.
+        Share of the pixels to which models give different classes, those that voted in one run or those of several
+        folders; where one model worked alone, tiles and CRF.
     result : str
         The absolute path of its label map.
     """
@@ -87,7 +88,11 @@ def rank_results(folders: Sequence[Path], *, by: str | None = None, progress: Pr
     known = [order for order in ORDERS if any(getattr(image, order) is not None for image in ranked)]
     by = by or (DISAGREEMENT if len(folders) > 1 else next(iter(known), ENTROPY))
     if by not in known:
-        remedy = "run segment with --probabilities" if by == ENTROPY else "give the folders of several models"
+        remedy = (
+            "run segment with --probabilities"
+            if by == ENTROPY
+            else "have several models vote (--model twice), or give the folders of several"
+        )
         raise BadInput(f"the {by} of these results is not known; {remedy}")
     other = ORDERS[1 - ORDERS.index(by)]
 
@@ -105,7 +110,7 @@ def _rank_one(name: str, manifests: Sequence[Manifest]) -> RankedImage:
     entries = [manifest.entries[name] for manifest in manifests]
     paths = [manifest.find_label_map(entry) for manifest, entry in zip(manifests, entries, strict=True)]
     entropies = [entry.measures[ENTROPY] for entry in entries if ENTROPY in entry.measures]
-    disagreement = entries[0].measures.get(DISAGREEMENT) if len(entries) == 1 else _compare_maps(paths)
+    disagreement = find_disagreement(entries[0].measures) if len(entries) == 1 else _compare_maps(paths)
     return RankedImage(name, float(np.mean(entropies)) if entropies else None, disagreement, str(paths[0].absolute()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +24,22 @@ MOST_WHOLE_PIXELS = 100_000_000
 """Of an image whose label map is also written in formats that are made of a whole one: .png and .mat."""
 NO_CONFIDENCE = 255
 """The nodata value of confidence maps, which hold whole percent."""
+NO_DATA = "no data"
+"""The remark on an image every pixel of which is nodata or transparent: its label map is void everywhere."""
+_VOID_ROWS = 128
 
-ENTROPY, DISAGREEMENT = "entropy", "disagreement"
+ENTROPY, DISAGREEMENT, MODEL_DISAGREEMENT = "entropy", "disagreement", "model_disagreement"
+
+
+def find_disagreement(measures: Mapping[str, float]) -> float | None:
+    """Return how far the models differ by the measures of an image, or else tiles and CRF; None where neither is known.
+
+    Examples
+    --------
+    >>> find_disagreement({"disagreement": 0.2}), find_disagreement({"disagreement": 0.2, "model_disagreement": 0.4})
+    (0.2, 0.4)
+    """
+    return measures.get(MODEL_DISAGREEMENT, measures.get(DISAGREEMENT))
 
 
 @dataclass(frozen=True)
@@ -43,7 +57,10 @@ class ImageResult:
     replaced : str
         Why a result that was there already was made again, when resuming.
     measures : dict
-        How sure the result is, where that was measured: mean `ENTROPY`, and `DISAGREEMENT` of tiles and CRF.
+        How sure the result is, where that was measured: mean `ENTROPY`, `DISAGREEMENT` of tiles and CRF, and
+        `MODEL_DISAGREEMENT` of the models that vote.
+    remark : str
+        `NO_DATA`, or empty.
     """
 
     image_path: Path
@@ -53,12 +70,13 @@ class ImageResult:
     seconds: dict[str, float]
     replaced: str = ""
     measures: dict[str, float] = field(default_factory=dict)
+    remark: str = ""
 
     def __repr__(self) -> str:
         return f"<ImageResult: {self.image_path.name} in {self.written[0]}, {self._describe_shares()}>"
 
     def _describe_shares(self) -> str:
-        return ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
+        return self.remark or ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
 
     def _repr_png_(self) -> bytes:
         found = read_labelmap(self.written[0], with_seeds=False)
@@ -78,7 +96,12 @@ class BatchResult:
 
     def _describe(self) -> str:
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        return f"{count_of(len(self.images), 'image')} done{skipped}{count_problems(self.problems)}"
+        return f"{self.count_done()}{skipped}{count_problems(self.problems)}"
+
+    def count_done(self) -> str:
+        """Return in words how many images were done, and how many of them hold no data."""
+        n_empty = sum(image.remark == NO_DATA for image in self.images)
+        return f"{count_of(len(self.images), 'image')} done{count_empty(n_empty)}"
 
     def _repr_html_(self) -> str:
         rows = [(image.image_path.name, image.written[0], image._describe_shares()) for image in self.images]
@@ -87,6 +110,17 @@ class BatchResult:
             + (render_table(("image", "label map", "classes"), rows) if rows else "")
             + render_text(*self.problems)
         )
+
+
+def count_empty(n_images: int) -> str:
+    """Return how a line on what is done ends where some of it holds no data.
+
+    Examples
+    --------
+    >>> count_empty(2), count_empty(0)
+    (', 2 of them with no data (void everywhere)', '')
+    """
+    return f", {n_images:,} of them with {NO_DATA} (void everywhere)" if n_images else ""
 
 
 def average_known(values: np.ndarray) -> float | None:
@@ -117,6 +151,9 @@ class ResultRows:
         float32: how undecided the model is, before any CRF, from 0 to 1; NaN where there is no picture.
     tiles : numpy.ndarray or None
         uint8: the class of the tiles alone.
+    differences : numpy.ndarray or None
+        float32: how far the models differ, before any CRF, see `hybridseg.models.ensemble.find_differences`; NaN where
+        there is no picture. Of other rows, at another size, where they see the image so.
     """
 
     labels: np.ndarray
@@ -124,17 +161,27 @@ class ResultRows:
     seeds: np.ndarray | None = None
     entropy: np.ndarray | None = None
     tiles: np.ndarray | None = None
+    differences: np.ndarray | None = None
 
     def blank(self, valid: np.ndarray | None) -> ResultRows:
         """Return the same without a class where there is no picture."""
         if valid is None:
             return self
-        confidence, entropy = (
+        confidence, entropy, differences = (
             None if values is None else np.where(valid, values, np.float32(np.nan))
-            for values in (self.confidence, self.entropy)
+            for values in (self.confidence, self.entropy, self.differences)
         )
         seeds = None if self.seeds is None else np.where(valid, self.seeds, np.uint8(0))
-        return ResultRows(np.where(valid, self.labels, np.uint8(VOID)), confidence, seeds, entropy, self.tiles)
+        labels = np.where(valid, self.labels, np.uint8(VOID))
+        return ResultRows(labels, confidence, seeds, entropy, self.tiles, differences)
+
+
+def list_void(shape: tuple[int, int], *, with_confidence: bool) -> Iterator[ResultRows]:
+    """Yield the result for an image of these rows and columns that has no picture."""
+    for row in range(0, shape[0], _VOID_ROWS):
+        part = min(_VOID_ROWS, shape[0] - row), shape[1]
+        unknown = np.full(part, np.nan, np.float32) if with_confidence else None
+        yield ResultRows(np.full(part, VOID, np.uint8), unknown, entropy=unknown)
 
 
 def resize_rows(found: Iterable[ResultRows], old: tuple[int, int], new: tuple[int, int]) -> Iterator[ResultRows]:
@@ -170,7 +217,7 @@ class KeptMaps:
         self._top, self._is_whole = 0, shape == size
         self.labels, self.seeds = np.empty(size, np.uint8), np.empty(size, np.uint8)
         self.counts, self.n_seeds = np.zeros(VOID + 1, np.int64), 0
-        self._sums = {ENTROPY: (0.0, 0), DISAGREEMENT: (0.0, 0)}
+        self._sums = dict.fromkeys((ENTROPY, DISAGREEMENT, MODEL_DISAGREEMENT), (0.0, 0))
 
     @property
     def measures(self) -> dict[str, float]:
@@ -187,9 +234,10 @@ class KeptMaps:
         self.counts += count_labels(found.labels)
         self.n_seeds += 0 if found.seeds is None else int(np.count_nonzero(found.seeds))
         self._top += len(found.labels)
-        if found.entropy is not None:
-            known = found.entropy[~np.isnan(found.entropy)]
-            self._sum(ENTROPY, float(known.sum(dtype=np.float64)), known.size)
+        for name, values in ((ENTROPY, found.entropy), (MODEL_DISAGREEMENT, found.differences)):
+            if values is not None:
+                known = values[~np.isnan(values)]
+                self._sum(name, float(known.sum(dtype=np.float64)), known.size)
         if found.tiles is not None:
             differs = (found.labels != found.tiles)[found.labels != VOID]
             self._sum(DISAGREEMENT, float(differs.sum()), differs.size)

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hybridseg.batch.manifest import DONE, MANIFEST_NAME, Manifest, is_there
+from hybridseg.batch.results import NO_DATA
 from hybridseg.errors import MissingInput, Problem
 from hybridseg.io.locks import is_locked
 
@@ -17,6 +18,8 @@ class RunStatus:
 
     Parameters
     ----------
+    n_empty : int
+        Those that are done and hold no data.
     n_left : int
         Images that are there and not done as they were last asked for.
     n_left_now : int
@@ -27,6 +30,7 @@ class RunStatus:
 
     n_images: int
     n_done: int
+    n_empty: int
     n_left: int
     n_left_now: int
     failed: tuple[Problem, ...]
@@ -68,6 +72,7 @@ def read_status(folder: Path) -> RunStatus:
     return RunStatus(
         n_images=len(known) + len(manifest.refused) + len(left),
         n_done=len(known) - len(failed),
+        n_empty=sum(entry.remark == NO_DATA for entry in known),
         n_left=len(left),
         n_left_now=n_left_now,
         failed=(*failed, *(Problem(image, why) for image, why in manifest.refused.items())),

@@ -13,7 +13,17 @@ import click
 from hybridseg.batch.cluster import Cluster, open_cluster
 from hybridseg.batch.jobs import Job, Mapper
 from hybridseg.batch.manifest import Manifest
-from hybridseg.batch.plan import Plan, check_disk, count_replaced, divide_tasks, list_tasks, make_plan, sort_out
+from hybridseg.batch.plan import (
+    Plan,
+    check_disk,
+    count_kept,
+    count_replaced,
+    divide_tasks,
+    list_tasks,
+    make_plan,
+    sort_out,
+)
+from hybridseg.batch.results import count_empty
 from hybridseg.batch.status import RunStatus, read_status
 from hybridseg.batch.workers import Processes
 from hybridseg.cli.console import Console, pass_console
@@ -75,12 +85,13 @@ def segment(console: Console, **settings: Any) -> None:
     job = read_job(console, settings)
     manifest = Manifest.read(settings["out_dir"])
     if settings["dry_run"]:
-        plan, problems = _plan(images, job, manifest, settings)
+        n_workers = 1 if _is_joined(settings) else settings["n_jobs"]
+        plan, problems = _plan(images, job, manifest, settings, n_workers=n_workers)
         _say_plan(console, plan, settings)
         console.finish(problems, lead="segment would refuse:")
         return
     with manifest.writing(), _open_engine(console, settings, job) as (mapper, engine):
-        plan, _ = _plan(images, job, manifest, settings)
+        plan, _ = _plan(images, job, manifest, settings, n_workers=mapper.n_workers if mapper else 1)
         check_disk(settings["out_dir"], plan)
         if plan.n_replaced:
             console.say(f"{_tell_replaced(plan)}; give another --out to keep them")
@@ -135,18 +146,21 @@ def _open_engine(console: Console, settings: dict[str, Any], job: Job) -> Iterat
         yield cluster, f"{count_of(cluster.n_workers, 'worker')} of Dask"
 
 
-def _plan(images: list[Path], job: Job, manifest: Manifest, settings: dict[str, Any]) -> tuple[Plan, list[Problem]]:
+def _plan(
+    images: list[Path], job: Job, manifest: Manifest, settings: dict[str, Any], *, n_workers: int
+) -> tuple[Plan, list[Problem]]:
     """Return what is to be done, and the images that cannot be."""
     tasks, problems = list_tasks(images, job, manifest)
     left, failed = sort_out(tasks, job, manifest, retry_failed=settings["retry_failed"])
     n_done = len(tasks) - len(left) - len(failed)
-    n_workers = 1 if _is_joined(settings) else settings["n_jobs"]
     paths, fingerprint = [path for _, path in left], job.fingerprint()
     plan = make_plan(paths, n_done, manifest, job=fingerprint, n_workers=n_workers, with_figures=settings["figures"])
+    shared = divide_tasks(left, job, n_workers)[1]
     plan = replace(
         plan,
-        n_shared=len(divide_tasks(left, job, n_workers)[1]),
+        n_shared=len(shared),
         n_replaced=count_replaced(paths, manifest, job=fingerprint),
+        kept_bytes=count_kept(shared, job, n_workers),
     )
     return plan, [*problems.values(), *failed.values()]
 
@@ -178,7 +192,8 @@ def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
         else f"about {describe_seconds(plan.seconds)}",
         "memory": f"up to about {plan.memory_mb / 1000:.1f} GB{rough}"
         + (f"; this machine has {total / 1e9:.1f} GB" if total else ""),
-        "disk": f"about {describe_bytes(plan.n_bytes)} of results in {settings['out_dir']}{rough}",
+        "disk": f"about {describe_bytes(plan.n_bytes)} of results in {settings['out_dir']}{rough}"
+        + (f"; until a large image is done, {describe_bytes(plan.kept_bytes)} of parts" if plan.kept_bytes else ""),
     }
     console.say_all(f"{name:<11} {value}" for name, value in rows.items())
 
@@ -210,7 +225,8 @@ def _say_status(console: Console, found: RunStatus) -> None:
     left = f", about {describe_seconds(found.seconds_left)}" if found.seconds_left and found.is_running else ""
     if n_earlier := found.n_left - found.n_left_now:
         left += f"; {n_earlier:,} of them from earlier calls, which must be run again"
-    rows = {"done": f"{found.n_done:,}", "failed": f"{len(found.failed):,}", "left": f"{found.n_left:,}{left}"}
+    done = f"{found.n_done:,}{count_empty(found.n_empty)}"
+    rows = {"done": done, "failed": f"{len(found.failed):,}", "left": f"{found.n_left:,}{left}"}
     if found.images_per_minute:
         rows["a minute"] = f"{found.images_per_minute:.1f} images, {found.megapixels_per_minute:.1f} megapixels"
     console.say(f"{count_of(found.n_images, 'image')}; the last call, begun {found.begun}, {state}")

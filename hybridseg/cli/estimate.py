@@ -45,7 +45,7 @@ def estimate(console: Console, **settings: Any) -> None:
     images = find_images(settings["sources"])
     job, survey = read_job(console, settings), read_options(SurveyOptions, settings)
     found = estimate_survey(images, job, n_jobs=settings["n_jobs"], survey=survey, progress=console.progress)
-    console.record(estimate={**asdict(found), "waiting": found.waiting})
+    console.record(estimate={**asdict(found), "waiting": found.waiting, "notes": found.notes})
     _say_estimate(console, found, n_jobs=settings["n_jobs"])
     for problem in found.problems:
         console.warn(f"{problem}, so it was left out of the trial")
@@ -80,3 +80,4 @@ def _say_estimate(console: Console, found: Estimate, *, n_jobs: int) -> None:
         cells += [f"{one.read_mb_per_second:,.1f}", f"{one.written_mb_per_second:,.1f}", one.limit]
         lines.append([*cells, f"{one.price:,.2f}"] if one.price is not None else cells)
     console.table((*_COLUMNS, "price") if with_price else _COLUMNS, lines)
+    console.say_all(found.notes)

@@ -31,7 +31,8 @@ def rank(console: Console, folders: tuple[Path, ...], **settings: Any) -> None:
 
     Entropy is 0 where a model, before any CRF, is sure of every pixel and 1 where it knows nothing; of dense networks
     it is measured with segment --probabilities. Disagreement is the share of the pixels to which tiles and CRF give
-    different classes; of several DIR, results of the same images by other models, those to which these do.
+    different classes; where several models voted, those to which they do before any CRF, the mean of all pairs; of
+    several DIR, results of the same images by other models, those to which these do.
 
     Result: the first ten images; with --out a CSV of all: image, entropy, disagreement, result (its label map), with
     absolute paths.

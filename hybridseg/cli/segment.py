@@ -245,17 +245,24 @@ def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool, 
         counts = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         console.say(f"older results that were replaced (--resume): {counts}")
     if len(result.images) > 1:
-        console.say(f"{count_of(len(result.images), 'image')} done")
+        console.say(result.count_done())
     console.finish(result.problems, n_done=len(result.images) + len(result.skipped))
 
 
 def _print_image(console: Console, image: ImageResult) -> None:
     shares = ", ".join(f"{name} {share:.1%}" for name, share in image.shares.items())
-    console.say(f"{image.image_path.name}: {shares} ({sum(image.seconds.values()):.1f} s)")
+    told = f"{image.remark}: void everywhere" if image.remark else shares
+    console.say(f"{image.image_path.name}: {told} ({sum(image.seconds.values()):.1f} s)")
     if image.written:
         console.wrote(*image.written, text="\n".join(f"  wrote {path}" for path in image.written))
     console.report.result.setdefault("images", []).append(
-        {"image": image.image_path, "shares": image.shares, "seconds": image.seconds, "warnings": image.warnings}
+        {
+            "image": image.image_path,
+            "shares": image.shares,
+            "seconds": image.seconds,
+            "warnings": image.warnings,
+            "remark": image.remark,
+        }
     )
 
 

@@ -67,6 +67,16 @@ class WindowPlan:
         top = [*self.row_starts, self.shape[0] + self.height][n_done]
         return sum(row + self.height <= top for row in self.row_starts) * len(self.col_starts)
 
+    def count_kept(self) -> int:
+        """Return how many windows have an influence on a row of them and what follows it, and are known once it is.
+
+        Examples
+        --------
+        >>> WindowPlan.of((100, 60), window=40, overlap=10, stride=10).count_kept()
+        4
+        """
+        return max((i + 1) * len(self.col_starts) - self.find_first(i) for i in range(len(self.row_starts)))
+
 
 def blend_windows(
     images: Sequence[LazyImage],

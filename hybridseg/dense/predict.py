@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,21 @@ import numpy as np
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
 from hybridseg.batch.parts import Here, Strip, Work
-from hybridseg.batch.results import ImageResult, ResultRows, explain_large, fits_whole, is_small, writing_result
-from hybridseg.calibration import measure_entropy
+from hybridseg.batch.results import (
+    NO_DATA,
+    ImageResult,
+    ResultRows,
+    explain_large,
+    fits_whole,
+    is_small,
+    list_void,
+    writing_result,
+)
+from hybridseg.batch.workers import MOST_AHEAD
 from hybridseg.classes import ClassTable, share_out
 from hybridseg.crf.refine import PIXEL_SECONDS
-from hybridseg.dense.pieces import Piece, even_strips, join_pieces
+from hybridseg.dense.decisions import Differences, decide, take_rows
+from hybridseg.dense.pieces import even_strips, join_pieces
 from hybridseg.dense.smoothing import SmoothingOptions, judge_room, smooth_strips
 from hybridseg.dense.windows import (
     DenseOptions,
@@ -30,6 +40,7 @@ from hybridseg.dense.windows import (
     predict_pieces,
     predict_strips,
 )
+from hybridseg.errors import NoPicture
 from hybridseg.figures import DPI
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.bands import AnyImage, match_bands
@@ -89,6 +100,19 @@ class PredictJob(Job):
         plan = plan_image(describe_image(image_path), self.load(), self.options)
         return len(plan) if plan else 1
 
+    def count_kept(self, image_path: Path, n_workers: int) -> int:
+        """Return about how many bytes its windows take on the disk: all, or those that the next strips need."""
+        info, models = describe_image(image_path), self.load()
+        plan = plan_image(info, models, self.options)
+        if plan is None:
+            return 0
+        several = len(models) > 1
+        window = 4 * (len(models[0].table) + several) * plan.height * plan.width
+        if self.smoothing.any or plan.shape != info.shape:
+            return len(plan) * window
+        n_windows = min(plan.count_kept() + n_workers + MOST_AHEAD, len(plan))
+        return n_windows * window + math.prod(info.shape) * (1 + 8 * self.outputs.probabilities + 4 * several)
+
     def segment(self, image_path: Path, *, work: Work | None = None, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
         return predict_file(
@@ -114,7 +138,7 @@ def predict_file(
     work: Work | None = None,
     progress: Progress = no_progress,
 ) -> ImageResult:
-    """Segment one image of any size by loaded networks and write the result.
+    """Segment one image of any size by loaded networks and write the result; one without a picture is void everywhere.
 
     Parameters
     ----------
@@ -131,18 +155,19 @@ def predict_file(
     image_path, table = Path(image_path), table or models[0].table
     watch, info = StopWatch(), describe_image(image_path)
     room = memory.find_room(needed=count_needed(info, models, options), held=count_held(models))
-    opened = open_lazily(image_path, room=room).fill()
+    image, notes, is_empty = show_image(open_lazily(image_path, room=room), models, info=info, options=options)
     shape, is_alone = info.shape, target is not None or not fits_whole(info.shape)
-    image, note = match_image(opened, models, has_alpha=info.has_alpha)
     large = "" if target else explain_large(shape)
     size = find_size(image, models[0], options)
-    short = judge_room(size, len(table), options=smoothing, room=room)
-    warnings = (*filter(None, [note, large, short]), *judge_scale(info, models, options))
+    short = "" if is_empty else judge_room(size, len(table), options=smoothing, room=room)
     watch.lap("read")
-    found = predict_rows(
-        image, models, options=options, smoothing=smoothing, want_confidence=outputs.probabilities, room=room,
-        work=work, progress=progress,
-    )  # fmt: skip
+    if is_empty:
+        found = list_void(shape, with_confidence=outputs.probabilities)
+    else:
+        found = predict_rows(
+            image, models, options=options, smoothing=smoothing, want_confidence=outputs.probabilities, room=room,
+            work=work, progress=progress,
+        )  # fmt: skip
     dpi = outputs.figures.dpi if outputs.figures else DPI
     panel = fit_page(shape, 2, dpi=dpi)
     label_path = target
@@ -170,7 +195,30 @@ def predict_file(
         write_labelmap(written[0], LabelMap(kept.labels, table, georeference=info.georeference, made_by=made_by))
     watch.lap("write")
     shares = share_out(kept.counts, table)
-    return ImageResult(image_path, tuple(written), shares, warnings, watch.seconds, measures=kept.measures)
+    return ImageResult(
+        image_path, tuple(written), shares, (*notes, *filter(None, [large, short])), watch.seconds,
+        measures=kept.measures, remark=NO_DATA if is_empty else "",
+    )  # fmt: skip
+
+
+def show_image(
+    image: LazyImage, models: Sequence[DenseModel], *, info: ImageInfo | None, options: DenseOptions
+) -> tuple[LazyImage, tuple[str, ...], bool]:
+    """Return an image as the first network takes it, what a person should know of that, and whether it has no picture.
+
+    Raises
+    ------
+    BadInput
+        When it has not the bands that the network takes.
+    """
+    is_empty = False
+    try:
+        image = image.fill()
+    except NoPicture:
+        is_empty = True
+    matched, note = match_image(image, models, has_alpha=info is not None and info.has_alpha)
+    far = judge_scale(info, models, options) if info is not None else ()
+    return matched, () if is_empty else (*filter(None, [note]), *far), is_empty
 
 
 def match_image(image: AnyImage, models: Sequence[DenseModel], *, has_alpha: bool) -> tuple[AnyImage, str]:
@@ -242,14 +290,15 @@ def predict_rows(
     work : Work or None
         What computes the windows, where `plan_image` finds a plan; None: this process.
     """
-    shape, work = image.shape[:2], work or Here(models)
+    shape, work, several = image.shape[:2], work or Here(models), len(models) > 1
+    aside = None
     if not smoothing.any:
         settings: dict[str, Any] = {"shape": shape, "options": options, "work": work}
         settings["progress"] = followed_by(progress, 0.0)
 
         def decide_from(n_done: int) -> Iterator[Strip]:
-            pieces = predict_pieces(image, models, n_done=n_done, **settings)
-            return join_pieces((_decide(piece, want_confidence) for piece in pieces), shape[1])
+            pieces = predict_pieces(image, models, n_done=n_done, with_differences=several, **settings)
+            return join_pieces((decide(piece, want_confidence, several) for piece in pieces), shape[1])
 
         plan = plan_image(image, models, options)
         # Of another size, what is resized goes on from row to row.
@@ -258,50 +307,45 @@ def predict_rows(
         else:
             strips = decide_from(0)
         decided = even_strips(strips)
-        found = (_take_rows(rows["label"], rows if want_confidence else None) for rows in decided)
+        found = (take_rows(rows["label"], rows) for rows in decided)
     else:
-        smoothed = even_strips(_smooth(image, models, options, smoothing, room, work, progress))
+        picture = image.as_rgb8().resize(find_size(image, models[0], options))
+        aside = Differences(picture) if several else None
+        smoothed = even_strips(_smooth(image, picture, models, options, smoothing, room, work, aside, progress))
         sure: Iterable[np.ndarray | None] = repeat(None)
         if want_confidence:
             hook = followed_by(progress, UNKNOWN)
-            pieces = predict_pieces(image, models, shape=shape, options=options, work=work, progress=hook)
-            sure = even_strips(join_pieces((_decide(piece, True) for piece in pieces), shape[1]))
-        found = (_take_rows(labels, rows) for labels, rows in zip(smoothed, sure, strict=False))
+            # With the same layers: of windows that are kept, these are read again.
+            pieces = predict_pieces(
+                image, models, shape=shape, options=options, work=work, with_differences=several, progress=hook
+            )
+            sure = even_strips(join_pieces((decide(piece, True, several) for piece in pieces), shape[1]))
+        found = (take_rows(labels, rows) for labels, rows in zip(smoothed, sure, strict=False))
     top = 0
     for rows in found:
-        yield rows.blank(image.find_valid(slice(top, top + len(rows.labels))))
+        own = rows.blank(image.find_valid(slice(top, top + len(rows.labels))))
+        yield own if aside is None else replace(own, differences=aside.take())
         top += len(rows.labels)
-
-
-def _take_rows(labels: np.ndarray, decided: np.ndarray | None) -> ResultRows:
-    return ResultRows(labels) if decided is None else ResultRows(labels, decided["sure"], entropy=decided["vague"])
-
-
-def _decide(piece: Piece, want_confidence: bool) -> Piece:
-    """Return the class of every pixel as ``label``, its probability as ``sure``, and the entropy as ``vague``."""
-    fields = [("label", np.uint8), ("sure", np.float32), ("vague", np.float32)]
-    decided = np.empty(piece.probs.shape[:2], fields if want_confidence else fields[:1])
-    decided["label"] = piece.probs.argmax(axis=2)
-    if want_confidence:
-        decided["sure"] = piece.probs.max(axis=2)
-        decided["vague"] = measure_entropy(piece.probs)
-    return Piece(piece.row, piece.col, decided)
 
 
 def _smooth(
     image: LazyImage,
+    picture: LazyImage,
     models: Sequence[DenseModel],
     options: DenseOptions,
     smoothing: SmoothingOptions,
     room: int,
     work: Work,
+    aside: Differences | None,
     progress: Progress,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield smoothed labels of an image, at its size."""
-    shape, size = image.shape[:2], find_size(image, models[0], options)
+    """Yield smoothed labels of an image, at its size, from a picture of it at that of the first network."""
+    shape, size = image.shape[:2], picture.shape[:2]
     hook = followed_by(progress, math.prod(size) * PIXEL_SECONDS * (smoothing.crf_from != "none"))
-    probs = predict_strips(image, models, shape=size, options=options, work=work, progress=hook)
-    picture = image.as_rgb8().resize(size)
+    probs = predict_strips(
+        image, models, shape=size, options=options, work=work, with_differences=aside is not None, progress=hook
+    )
+    probs = probs if aside is None else aside.take_from(probs)
     source = find_nearest(size[0], shape[0])
     for top, labels in smooth_strips(
         picture, probs, n_classes=len(models[0].table), options=smoothing, room=room, progress=progress

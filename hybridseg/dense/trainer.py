@@ -305,7 +305,8 @@ def _build(pairs: PairSource, plan: TrainingPlan, paths: TrainingPaths, on_start
     model = DenseModel(paths.weights, card, network)
     start = start_from(paths.load, model) if paths.load else plan.architecture.start(network, paths.pretrained)
     on_start(start)
-    model.card = replace(model.card, training={**model.card.training, "started_from": start})
+    known = {} if paths.load else {"pretrained": Path(plan.architecture.choose_weights(paths.pretrained)).name}
+    model.card = replace(model.card, training={**model.card.training, "started_from": start, **known})
     return model
 
 

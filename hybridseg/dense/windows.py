@@ -24,7 +24,7 @@ from hybridseg.io.images import ImageInfo
 from hybridseg.io.lazyimages import LazyImage, as_lazy
 from hybridseg.models.bundles import DenseModel, card_path
 from hybridseg.models.engines import LiteEngine
-from hybridseg.models.ensemble import order_columns
+from hybridseg.models.ensemble import find_differences, order_columns
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import reduce_shape
@@ -126,6 +126,7 @@ def predict_pieces(
     options: DenseOptions = DenseOptions(),
     work: Work | None = None,
     n_done: int = 0,
+    with_differences: bool = False,
     progress: Progress = no_progress,
 ) -> Iterator[Piece]:
     """Yield the class probabilities piece by piece, so that those of a large image need not be held at once.
@@ -140,15 +141,15 @@ def predict_pieces(
         What computes the windows, where `plan_image` finds a plan; None: this process.
     n_done : int
         Leave out the pieces of the first rows of windows of such a plan, if it is of this shape.
+    with_differences : bool
+        Add a layer to the probabilities: how far the networks differ, see `find_differences`.
     """
     for model in models:
         _check_fit(image, model, models[0])
     whole = as_lazy(image)
-    # Those that see the image alike share their windows.
-    groups: dict[tuple[tuple[int, int], bool], list[DenseModel]] = {}
-    for model in models:
-        key = find_size(whole, model, options), options.choose_scale(model) is not None
-        groups.setdefault(key, []).append(model)
+    sights = [(find_size(whole, model, options), options.choose_scale(model) is not None) for model in models]
+    # Where all see the image alike, they share its windows.
+    groups = [list(models)] if len(set(sights)) == 1 else [[model] for model in models]
     hooks = [progress if len(groups) == 1 else followed_by(progress, UNKNOWN), *[no_progress] * (len(groups) - 1)]
     found = [
         _predict_group(
@@ -161,20 +162,29 @@ def predict_pieces(
             hook=hook,
             work=work if work and len(groups) == 1 else Here(members),
             n_done=n_done,
+            with_differences=with_differences and len(groups) == 1,
         )
-        for ((size, in_windows), members), hook in zip(groups.items(), hooks, strict=True)
+        for members, (size, in_windows), hook in zip(groups, sights, hooks, strict=False)
     ]
-    sizes = [size for size, _ in groups]
-    if len(found) == 1 and sizes[0] == shape:
+    if len(found) == 1 and sights[0][0] == shape:
         yield from found[0]
         return
-    counts = np.array([len(members) for members in groups.values()], np.float32)
     predictions = [
-        enlarge_strips(join_pieces(pieces, size[1]), size, shape) for pieces, size in zip(found, sizes, strict=True)
+        enlarge_strips(join_pieces(pieces, size[1]), size, shape)
+        for pieces, (size, _) in zip(found, sights, strict=False)
     ]
     for strips in zip(*predictions, strict=True):
-        votes = [strip * count for (_, strip), count in zip(strips, counts / counts.sum(), strict=True)]
-        yield Piece(strips[0][0], 0, votes[0] if len(votes) == 1 else np.sum(votes, axis=0))
+        votes = [strip for _, strip in strips]
+        yield Piece(strips[0][0], 0, votes[0] if len(votes) == 1 else _join_votes(votes, with_differences))
+
+
+def _join_votes(votes: list[np.ndarray], with_differences: bool) -> np.ndarray:
+    """Return the mean prediction of some networks, and in a last layer, where that is wanted, how far they differ."""
+    mean = _average(votes)
+    if not with_differences:
+        return mean
+    classes = [probs.argmax(axis=2).astype(np.uint8) for probs in votes]
+    return np.concatenate([mean, find_differences(classes)[..., None]], axis=2)
 
 
 def _check_fit(image: np.ndarray | LazyImage, model: DenseModel, first: DenseModel) -> None:
@@ -198,6 +208,7 @@ def _predict_group(
     hook: Progress,
     work: Work,
     n_done: int,
+    with_differences: bool,
 ) -> Iterator[Piece]:
     """Yield the mean prediction of networks that see an image at one size."""
     images, rules = [], []
@@ -207,7 +218,9 @@ def _predict_group(
         images.append(fitted)
         # As in training: windows are normalized as the whole photograph is, at its own size.
         rules.append(model.card.normalization.measure(own if in_windows else fitted))
-    classify = partial(_classify_views, rules=rules, table=table, flips=options.flips)
+    classify = partial(
+        _classify_views, rules=rules, table=table, flips=options.flips, with_differences=with_differences
+    )
     plan = _plan_windows(size, models, options)
     seconds = PIXEL_SECONDS * len(models)
     return blend_windows(images, classify, plan=plan, work=work, n_done=n_done, seconds=seconds, progress=hook)
@@ -220,15 +233,16 @@ def _classify_views(
     rules: Sequence[tuple[np.ndarray, np.ndarray]],
     table: ClassTable,
     flips: bool,
+    with_differences: bool,
 ) -> np.ndarray:
-    """Return the mean prediction of a window, which each network sees in its own way."""
+    """Return the mean prediction of a window, which each network sees in its own way, see `_join_votes`."""
     votes = []
     for view, model, (offset, factor) in zip(views, models, rules, strict=True):
         pixels = view.astype(np.float32)
         pixels -= offset
         pixels *= factor
         votes.append(order_columns(_classify(pixels, model, flips=flips), model.table, table))
-    return _average(votes)
+    return _join_votes(votes, with_differences)
 
 
 def _plan_windows(size: tuple[int, int], models: Sequence[DenseModel], options: DenseOptions) -> WindowPlan:
@@ -276,7 +290,8 @@ def count_needed(image: LazyImage | ImageInfo, models: Sequence[DenseModel], opt
         plan = _plan_windows(find_size(image, model, options), models, options)
         n_pixels = plan.height * plan.width
         # A window, the next one and its copy; the probabilities of two, their sums and those that are done.
-        n_numbers = 3 * model.card.architecture.n_bands + 5 * (len(model.table) + 1)
+        n_layers = len(model.table) + (len(models) > 1)
+        n_numbers = 3 * model.card.architecture.n_bands + 5 * (n_layers + 1)
         needed += 4 * n_numbers * n_pixels
         if isinstance(model.engine, LiteEngine):
             needed += model.engine.count_bytes(n_pixels)

@@ -6,21 +6,19 @@ Arrays in, arrays out; `hybridseg.hybrid.semseg` is the same with files.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from hybridseg.batch.parts import Work
-from hybridseg.batch.results import ResultRows
 from hybridseg.classes import VOID
-from hybridseg.crf.guard import LostClass, find_lost_classes
+from hybridseg.crf.guard import find_lost_classes
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import PIXEL_SECONDS, Refinement, refine_labels, refine_probs
-from hybridseg.errors import BadInput, TooLittleMemory
+from hybridseg.errors import BadInput, NoPicture, TooLittleMemory
 from hybridseg.forecast import followed_by
+from hybridseg.hybrid.segmented import Segmentation, leave_void
 from hybridseg.hybrid.votes import (
     PATTERNS,
     TILE_SECONDS,
@@ -40,7 +38,7 @@ from hybridseg.markup import count_of
 from hybridseg.models.ensemble import AnyClassifier, list_members, order_columns
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, StopWatch, no_progress
-from hybridseg.resample import fit_scale, reduce_shape, resize_nearest, shrink_image, take_nearest
+from hybridseg.resample import fit_scale, reduce_shape, shrink_image, take_nearest
 
 SEED_SOURCES = ("labels", "probabilities")
 
@@ -125,93 +123,6 @@ def classic_options(tile_size: int) -> HybridOptions:
     return HybridOptions(decimation=8, scale=0.25, stride=tile_size, seed_from="labels", crf=CrfOptions())
 
 
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """The class of every pixel, and the steps towards it.
-
-    Parameters
-    ----------
-    options : HybridOptions
-        Those that were used, with everything that follows from the size of the image.
-    image : LazyImage
-        The image.
-    picture : numpy.ndarray
-        (small rows, small cols, 3) uint8: the image as the CRF saw it.
-    votes : TileVotes
-        Of the tiles.
-    cell_seeds : numpy.ndarray
-        (n_cell_rows, n_cell_cols) uint8: 0 = unlabelled, class k is k + 1; from the tiles above the threshold.
-    small_labels : numpy.ndarray
-        (small rows, small cols) uint8 class ids after the CRF.
-    n_tiles : int
-        Number of classified tiles.
-    filled_share : float
-        Share of the pixels that the CRF left unlabelled; they take the class of the nearest labelled one.
-    lost : list of LostClass
-        Classes that the CRF may have wiped out.
-    refinement : Refinement
-        The result of the CRF, at its own scale.
-    seconds : dict
-        Time that each step took.
-    """
-
-    options: HybridOptions
-    image: LazyImage
-    picture: np.ndarray
-    votes: TileVotes
-    cell_seeds: np.ndarray
-    small_labels: np.ndarray
-    n_tiles: int
-    filled_share: float
-    lost: list[LostClass]
-    refinement: Refinement
-    seconds: dict[str, float]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the image."""
-        return self.image.shape[:2]
-
-    def list_rows(self) -> Iterator[ResultRows]:
-        """Yield the result at the size of the image from top to bottom, with seeds and what the tiles alone say."""
-        confidence, cells = self.refinement.confidence, (self.votes.find_entropy(), self.votes.find_labels())
-        for rows in self.image.list_rows():
-            sure = None if confidence is None else resize_nearest(confidence, self.shape, rows)
-            seeds = self.votes.spread(self.cell_seeds, self.shape, rows)
-            entropy, tiles = (self.votes.spread(values, self.shape, rows) for values in cells)
-            found = ResultRows(resize_nearest(self.small_labels, self.shape, rows), sure, seeds, entropy, tiles)
-            yield found.blank(self.image.find_valid(rows))
-
-    def list_tile_rows(self) -> Iterator[ResultRows]:
-        """Yield the same for the class of the tiles alone; between classified tiles that of the nearest."""
-        labels = self.votes.find_labels()
-        for rows in self.image.list_rows():
-            found, seeds = (self.votes.spread(cells, self.shape, rows) for cells in (labels, self.cell_seeds))
-            yield ResultRows(found, None, seeds).blank(self.image.find_valid(rows))
-
-    @cached_property
-    def labels(self) -> np.ndarray:
-        """The class of every pixel, (rows, cols) uint8; VOID where there is no picture."""
-        return np.concatenate([rows.labels for rows in self.list_rows()])
-
-    @cached_property
-    def tile_labels(self) -> np.ndarray:
-        """The class of the tiles alone, (rows, cols) uint8."""
-        return np.concatenate([rows.labels for rows in self.list_tile_rows()])
-
-    @cached_property
-    def seeds(self) -> np.ndarray:
-        """The seeds, (rows, cols) uint8: 0 = unlabelled, class k is k + 1."""
-        return np.concatenate([rows.seeds for rows in self.list_tile_rows() if rows.seeds is not None])
-
-    @cached_property
-    def confidence(self) -> np.ndarray | None:
-        """The probability of each class, (rows, cols) float32, when it was asked for; NaN where there is no picture."""
-        if self.refinement.confidence is None:
-            return None
-        return np.concatenate([rows.confidence for rows in self.list_rows() if rows.confidence is not None])
-
-
 def segment_image(
     image: np.ndarray | LazyImage,
     classifier: AnyClassifier,
@@ -223,7 +134,7 @@ def segment_image(
     work: Work | None = None,
     progress: Progress = no_progress,
 ) -> Segmentation:
-    """Compute the class of every pixel of an image.
+    """Compute the class of every pixel of an image; of one without any picture all are VOID.
 
     Parameters
     ----------
@@ -261,9 +172,12 @@ def segment_image(
             "or more memory (--max-memory)"
         )
     watch = StopWatch()
-    votes, n_tiles = vote_on_tiles(
-        image, classifier, options=options, work=work, progress=followed_by(progress, n_pixels * PIXEL_SECONDS)
-    )
+    try:
+        votes, n_tiles = vote_on_tiles(
+            image, classifier, options=options, work=work, progress=followed_by(progress, n_pixels * PIXEL_SECONDS)
+        )
+    except NoPicture:
+        return leave_void(image, options, reduce_shape(shape, scale), len(classifier.table), want_confidence)
     watch.lap("classify tiles")
     small = image.shrink(reduce_shape(shape, scale))
     watch.lap("reduce image")

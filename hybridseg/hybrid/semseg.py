@@ -15,11 +15,13 @@ from hybridseg import __version__
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
 from hybridseg.batch.parts import Work
-from hybridseg.batch.results import ImageResult, explain_large, fits_whole, is_small, writing_result
+from hybridseg.batch.results import NO_DATA, ImageResult, explain_large, fits_whole, is_small, writing_result
 from hybridseg.classes import ClassTable, share_out
 from hybridseg.figures import DPI
-from hybridseg.hybrid.segmentation import HybridOptions, Segmentation, plan_votes, segment_image
+from hybridseg.hybrid.segmentation import HybridOptions, plan_votes, segment_image
+from hybridseg.hybrid.segmented import Segmentation
 from hybridseg.hybrid.votes import count_batches
+from hybridseg.io.bands import describe_colors
 from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -106,6 +108,12 @@ class SemsegJob(Job):
         grids = plan_votes(describe_image(image_path).shape, self.load(), self.options)
         return sum(map(count_batches, grids))
 
+    def count_kept(self, image_path: Path, n_workers: int) -> int:
+        """Return about how many bytes the probabilities of the tiles take on the disk."""
+        classifier = self.load()
+        grids = plan_votes(describe_image(image_path).shape, classifier, self.options)
+        return 4 * len(classifier.table) * sum(len(grid.chosen) for grid in grids)
+
     def segment(self, image_path: Path, *, work: Work | None = None, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
         return segment_file(
@@ -173,7 +181,8 @@ def segment_file(
     watch.seconds.update(found.seconds)
 
     place = partial(_place, outputs, image_path, classifier.tile_size)
-    warnings = list_warnings(found, options, table, tile_size=classifier.tile_size)
+    bands = describe_colors(info.bands, model=classifier.path.name, has_alpha=info.has_alpha)
+    warnings = list_warnings(found, options, table, tile_size=classifier.tile_size, bands=bands)
     warnings += filter(None, [explain_large(shape)])
     made_by = _make_record(classifier, found.options, table)
     heads = ("image", f"{count_of(found.n_tiles, 'tile')}", "every pixel, by CRF")
@@ -223,12 +232,25 @@ def segment_file(
         written.append(place("_report.json"))
         about = {"shares": shares, "warnings": warnings, "seconds": watch.seconds}
         write_json(written[-1], _make_report(image_path, classifier, found, kept.n_seeds, **about))
-    return ImageResult(image_path, tuple(written), shares, tuple(warnings), watch.seconds, measures=kept.measures)
+    return ImageResult(
+        image_path, tuple(written), shares, tuple(warnings), watch.seconds,
+        measures=kept.measures, remark="" if found.n_tiles else NO_DATA,
+    )  # fmt: skip
 
 
-def list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable, *, tile_size: int) -> list[str]:
-    """Describe what a person should check in the result."""
-    warnings = [lost.describe(table) for lost in found.lost]
+def list_warnings(
+    found: Segmentation, options: HybridOptions, table: ClassTable, *, tile_size: int, bands: str = ""
+) -> list[str]:
+    """Describe what a person should check in the result; nothing where there is no picture.
+
+    Parameters
+    ----------
+    bands : str
+        What is to be said of the bands of the image.
+    """
+    if not found.n_tiles:
+        return []
+    warnings = [*filter(None, [bands]), *(lost.describe(table) for lost in found.lost)]
     rows, cols = found.shape
     if min(rows, cols) < tile_size:
         warnings.append(

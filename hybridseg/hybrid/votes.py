@@ -17,11 +17,11 @@ import numpy as np
 from hybridseg.batch.parts import Here, Work
 from hybridseg.calibration import measure_entropy
 from hybridseg.classes import VOID, labels_to_seeds
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, NoPicture
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.purity import cover_windows, find_edges, mirror_index
 from hybridseg.io.lazyimages import LazyImage, as_lazy
-from hybridseg.models.ensemble import AnyClassifier, list_members
+from hybridseg.models.ensemble import AnyClassifier, find_differences, list_members
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import take_nearest
 
@@ -65,12 +65,15 @@ class TileVotes:
         (n_cell_rows, n_cell_cols, n_classes) float32; 0 in a cell that lies in no classified tile.
     n_votes : numpy.ndarray
         (n_cell_rows, n_cell_cols): number of classified tiles that cover the cell.
+    differences : numpy.ndarray or None
+        (n_cell_rows, n_cell_cols): how far several classifiers differ, see `find_differences`.
     """
 
     row_edges: np.ndarray
     col_edges: np.ndarray
     probs: np.ndarray
     n_votes: np.ndarray
+    differences: np.ndarray | None = None
 
     def find_seeds(self, threshold: float) -> np.ndarray:
         """Return the seeds, (n_cell_rows, n_cell_cols) uint8: 0 = below the threshold, class k is k + 1."""
@@ -78,8 +81,14 @@ class TileVotes:
         return labels_to_seeds(np.where(is_sure, self.probs.argmax(axis=2), VOID).astype(np.uint8))
 
     def find_labels(self) -> np.ndarray:
-        """Return the class of every cell, (n_cell_rows, n_cell_cols) uint8; without votes, that of the nearest."""
-        return take_nearest(self.probs.argmax(axis=2).astype(np.uint8), self.n_votes > 0)
+        """Return the class of every cell, (n_cell_rows, n_cell_cols) uint8; without votes, that of the nearest.
+
+        VOID where no cell has any.
+        """
+        known = self.n_votes > 0
+        if not known.any():
+            return np.full(known.shape, VOID, np.uint8)
+        return take_nearest(self.probs.argmax(axis=2).astype(np.uint8), known)
 
     def fill_probs(self) -> np.ndarray:
         """Return the probabilities of every cell; they are equal in a cell without votes."""
@@ -199,8 +208,10 @@ def leave_out_empty(grid: TileGrid, image: LazyImage) -> TileGrid:
 
     Raises
     ------
+    NoPicture
+        When the image has none.
     BadInput
-        When none is left.
+        When no tile is left.
     """
     if not image.has_gaps:
         return grid
@@ -211,17 +222,17 @@ def leave_out_empty(grid: TileGrid, image: LazyImage) -> TileGrid:
             left = int(grid.cols[j])
             kept.append(valid is None or valid[:, left : left + size].mean() >= 0.5)
     if not any(kept):
-        raise BadInput(_explain_none(grid, image))
+        raise _explain_none(grid, image)
     return replace(grid, chosen=grid.chosen[np.array(kept, bool)])
 
 
-def _explain_none(grid: TileGrid, image: LazyImage) -> str:
+def _explain_none(grid: TileGrid, image: LazyImage) -> BadInput:
     shown = (image.find_valid(rows) for rows in image.list_rows())
     if not any(valid is None or valid.any() for valid in shown):
-        return "it has no valid pixel (all are nodata or transparent); leave it out"
+        return NoPicture("it has no valid pixel (all are nodata or transparent); leave it out")
     is_sparse = len(grid.chosen) < len(grid.rows) * len(grid.cols)
     remedy = "give a smaller decimation" if is_sparse else "cut the image to what it shows"
-    return f"more than half of every tile is nodata or transparent; {remedy}"
+    return BadInput(f"more than half of every tile is nodata or transparent; {remedy}")
 
 
 def classify_tiles(
@@ -304,6 +315,8 @@ def average_votes(grid: TileGrid, probs: np.ndarray) -> TileVotes:
 def merge_votes(votes: Sequence[TileVotes]) -> TileVotes:
     """Average the votes of several classifiers on one image, each with the same weight where it has any.
 
+    What results says how far they differ.
+
     Examples
     --------
     >>> one = TileVotes(np.array([0, 2]), np.array([0, 4]), np.array([[[1.0, 0.0]]]), np.array([[1]]))
@@ -318,6 +331,7 @@ def merge_votes(votes: Sequence[TileVotes]) -> TileVotes:
     shape = len(row_edges) - 1, len(col_edges) - 1
     sums = np.zeros((*shape, votes[0].probs.shape[2]), np.float32)
     n_votes, n_voters = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    classes = []
     for own in votes:
         rows = np.searchsorted(own.row_edges, row_edges[:-1], side="right") - 1
         cols = np.searchsorted(own.col_edges, col_edges[:-1], side="right") - 1
@@ -325,7 +339,9 @@ def merge_votes(votes: Sequence[TileVotes]) -> TileVotes:
         sums += own.probs[cells]
         n_votes += own.n_votes[cells]
         n_voters += own.n_votes[cells] > 0
-    return TileVotes(row_edges, col_edges, sums / np.maximum(n_voters, 1)[..., None], n_votes)
+        classes.append(np.where(own.n_votes > 0, own.probs.argmax(axis=2), VOID).astype(np.uint8)[cells])
+    probs = sums / np.maximum(n_voters, 1)[..., None]
+    return TileVotes(row_edges, col_edges, probs, n_votes, find_differences(classes))
 
 
 def _find_cells(edges: np.ndarray, n_pixels: int) -> np.ndarray:

@@ -62,6 +62,23 @@ def match_bands(image: AnyImage, n_bands: int, *, model: object, has_alpha: bool
     )
 
 
+def describe_colors(n_bands: int, *, model: object, has_alpha: bool = False) -> str:
+    """Return in words which bands a model of photos sees of an image, see `as_rgb8`; empty for grey and for colours.
+
+    Examples
+    --------
+    >>> describe_colors(5, model="model.pb")
+    'it has 5 bands, and model.pb takes red, green and blue: its first three stand for them'
+    >>> describe_colors(4, model="model.pb", has_alpha=True)
+    ''
+    """
+    n_colors = n_bands - has_alpha
+    if n_colors in (1, _N_COLORS):
+        return ""
+    shown = "its first three stand for them" if n_bands >= _N_COLORS else "its first one stands for all three"
+    return f"it has {count_of(n_bands, 'band')}, and {model} takes red, green and blue: {shown}"
+
+
 def _see(image: AnyImage, view: Callable[[np.ndarray], np.ndarray], n_bands: int) -> AnyImage:
     return image.see(view, n_bands) if isinstance(image, LazyImage) else view(image)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.errors import BadInput, TooLittleMemory
+from hybridseg.errors import NoPicture, TooLittleMemory
 from hybridseg.io.images import (
     ImageInfo,
     LoadedImage,
@@ -125,8 +125,8 @@ class LazyImage:
 
         Raises
         ------
-        BadInput
-            When no pixel has a picture.
+        NoPicture
+            When no pixel has one.
         """
         mean = self._measure_mean() if self.has_gaps else None
         if mean is None:
@@ -149,7 +149,7 @@ class LazyImage:
             total += kept.sum(0, dtype=np.float64)
             n_valid += len(kept)
         if not n_valid:
-            raise BadInput(f"{self.name} holds no picture: all of its pixels are nodata")
+            raise NoPicture(f"{self.name} holds no picture: all of its pixels are nodata")
         return total / n_valid if n_valid < self.shape[0] * self.shape[1] else None
 
     def shrink(self, shape: tuple[int, int]) -> np.ndarray:

@@ -175,8 +175,8 @@ def find_images(inputs: Iterable[Path], *, remote: bool = False) -> list[Path]:
 
     A pattern that matches folders alone stands for the photographs in them.
 
-    A text file (.txt) has a path on each line, from the current folder or, where nothing is there, from that of the
-    text file. A line that begins with ``#`` is a comment.
+    A text file (.txt) has a path, folder or pattern on each line, from the current folder or, where nothing is there,
+    from that of the text file. A line that begins with ``#`` is a comment.
 
     Parameters
     ----------
@@ -186,26 +186,18 @@ def find_images(inputs: Iterable[Path], *, remote: bool = False) -> list[Path]:
     Returns
     -------
     list of pathlib.Path
-        Each once, in the order in which they are given. A file that is named is always taken.
+        Each once, however often it is named, in the order in which they are given. A file that is named is always
+        taken.
 
     Raises
     ------
     MissingInput, BadInput
-        When a name, folder or pattern matches nothing, or is not a valid pattern.
+        When a name, folder or pattern matches nothing, or is not a valid pattern, or a text file names another one.
     """
-    found: dict[Path, None] = {}
+    found: dict[tuple[str, str], Path] = {}
     for path in inputs:
-        if is_remote(path):
-            images = [path]
-        elif path.is_dir():
-            images = list_images(path)
-        elif path.suffix.lower() == ".txt" and path.is_file():
-            images = _read_list(path)
-        elif path.exists() or not any(sign in str(path) for sign in "*?["):
-            images = [path]
-        else:
-            matches = keep_files(p for p in _match_pattern(path) if p.name.lower().endswith(IMAGE_SUFFIXES))
-            images = _leave_masks_out(p for p in matches if _is_photo(p)) or _list_matched_folders(path)
+        is_list = not is_remote(path) and path.suffix.lower() == ".txt" and path.is_file()
+        images = _read_list(path) if is_list else _expand(path)
         if not remote and (elsewhere := next(filter(is_remote, images), None)):
             raise BadInput(
                 f"{describe_source(elsewhere)} is no file of this machine; `hybridseg segment` takes such images"
@@ -213,22 +205,59 @@ def find_images(inputs: Iterable[Path], *, remote: bool = False) -> list[Path]:
         if wrong := next((image for image in images if "\0" in str(image)), None):
             raise BadInput(f"{path} names {str(wrong)!r}, as no file can be called; write a path on each line")
         if not images:
-            if path.is_dir() and (below := next(_find_below(path), None)):
-                raise MissingInput(
-                    f"{path} has no image itself, but its subfolders do; give '{path}/**/*{below.suffix}', quoted"
-                )
-            raise MissingInput(f"{path} matches no image; images end in {', '.join(IMAGE_SUFFIXES)}")
-        found.update(dict.fromkeys(images))
-    return list(found)
+            raise _explain_nothing(path)
+        for image in images:
+            found.setdefault(_identify(image), image)
+    return list(found.values())
+
+
+def _identify(image: Path) -> tuple[str, str]:
+    """Return what is the same for all paths to a file by one name: results are called after names."""
+    return image.name, str(image) if is_remote(image) else os.path.realpath(image)
+
+
+def _expand(path: Path) -> list[Path]:
+    """Return what a name, a folder or a pattern stands for; nothing where that matches no image."""
+    # First not by methods of Path, which fail for what no file can be called.
+    if not is_remote(path) and os.path.lexists(path) and path.is_dir():
+        return list_images(path)
+    if not _is_pattern(path):
+        return [path]
+    matches = keep_files(p for p in _match_pattern(path) if p.name.lower().endswith(IMAGE_SUFFIXES))
+    return _leave_masks_out(p for p in matches if _is_photo(p)) or _list_matched_folders(path)
+
+
+def _is_pattern(path: Path) -> bool:
+    return not is_remote(path) and any(sign in str(path) for sign in "*?[") and not os.path.lexists(path)
+
+
+def _explain_nothing(path: Path, place: str = "") -> MissingInput:
+    if path.is_dir() and (below := next(_find_below(path), None)):
+        return MissingInput(
+            f"{path}{place} has no image itself, but its subfolders do; give '{path}/**/*{below.suffix}', quoted"
+        )
+    return MissingInput(f"{path}{place} matches no image; images end in {', '.join(IMAGE_SUFFIXES)}")
 
 
 def _read_list(path: Path) -> list[Path]:
     lines = read_lines(path, remedy="give a text file with the path of an image on each line", errors="surrogateescape")
     texts = (line.strip() for line in lines)
-    images = [as_source(text) for text in texts if text and not text.startswith("#")]
-    # Not by Path.exists, which fails for what no file can be called.
-    besides = ((image, path.parent / image) for image in images)
-    return [image if os.path.lexists(image) or not os.path.lexists(beside) else beside for image, beside in besides]
+    return [image for text in texts if text and not text.startswith("#") for image in _read_entry(path, text)]
+
+
+def _read_entry(path: Path, text: str) -> list[Path]:
+    """Return what a line of a text file stands for."""
+    here = as_source(text)
+    if is_remote(here):
+        return [here]
+    beside = path.parent / here
+    named = beside if os.path.lexists(beside) and not os.path.lexists(here) else here
+    if named.suffix.lower() == ".txt" and os.path.lexists(named) and named.is_file():
+        raise BadInput(f"{path} names another list, {named}; give each of them by itself")
+    images = _expand(named) or (_expand(beside) if named == here != beside and _is_pattern(here) else [])
+    if not images:
+        raise _explain_nothing(named, f", a line of {path},")
+    return images
 
 
 def _list_matched_folders(pattern: Path) -> list[Path]:

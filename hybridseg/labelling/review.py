@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.batch.manifest import DONE, Manifest
-from hybridseg.batch.results import DISAGREEMENT, ENTROPY, average_known, read_confidence
+from hybridseg.batch.results import ENTROPY, average_known, find_disagreement, read_confidence
 from hybridseg.classes import VOID, ClassTable, labels_to_seeds
 from hybridseg.confusion import count_confusion
 from hybridseg.errors import HybridSegError, MissingInput, Problem
@@ -108,7 +108,7 @@ class ReviewSession:
         """Return the images and how much needs attention in each, the most first."""
 
         def urgency(item: ReviewItem) -> tuple[float, float, float, str]:
-            sure = -(item.disagreement or 0.0), -(item.uncertainty or 0.0), -item.measures.get(DISAGREEMENT, 0.0)
+            sure = -(item.disagreement or 0.0), -(item.uncertainty or 0.0), -(find_disagreement(item.measures) or 0.0)
             return *sure, item.image_path.name
 
         return [

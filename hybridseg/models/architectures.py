@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from hybridseg.errors import BadInput
@@ -51,6 +52,10 @@ class Architecture(Protocol):
         MissingInput, BadInput
             When they cannot be read, or are those of another network.
         """
+        ...
+
+    def choose_weights(self, weights: Weights = None) -> Path | str:
+        """Return what `start` loads: nothing (`RANDOM`), the weights of `IMAGENET`, or a file."""
         ...
 
     def find_encoder(self, network: tf_keras.Model) -> list[Any]:

@@ -69,6 +69,10 @@ class Encoder(ABC):
         """
         return self._add_layers(pixels if self.takes_any_bands else _as_colors(pixels), wide_channels=wide_channels)
 
+    def choose_weights(self, weights: Weights = None) -> Path | str:
+        """Return what it starts from: `RANDOM` weights, those of `IMAGENET`, or a file."""
+        return weights or self.default_weights
+
     def load_pretrained(self, network: tf_keras.Model, weights: Weights = None) -> str:
         """Load pretrained weights into the layers of the encoder; return in words which ones.
 
@@ -77,7 +81,7 @@ class Encoder(ABC):
         MissingInput, BadInput
             When the file cannot be read or is of another network, or the weights of ImageNet cannot be downloaded.
         """
-        chosen = weights or self.default_weights
+        chosen = self.choose_weights(weights)
         if chosen == RANDOM:
             advice = "" if weights else "; --weights FILE gives it those of ImageNet"
             return f"{self.title} with random weights{advice}"

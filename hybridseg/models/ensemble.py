@@ -1,13 +1,15 @@
-"""Several tile classifiers that vote together, such as one for each tile size."""
+"""Several models that vote together, such as tile classifiers of several tile sizes, and how far they differ."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import ClassTable
+from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, join_names
 from hybridseg.models.store import TileClassifier
 
@@ -61,3 +63,24 @@ def list_members(classifier: AnyClassifier) -> tuple[TileClassifier, ...]:
 def order_columns(probs: np.ndarray, own: ClassTable, wanted: ClassTable) -> np.ndarray:
     """Return the probabilities of one classifier, (..., n_classes), in the order of another's classes, by name."""
     return probs if own.keys == wanted.keys else probs[..., [own.keys.index(key) for key in wanted.keys]]
+
+
+def find_differences(votes: Sequence[np.ndarray]) -> np.ndarray:
+    """Return what share of the pairs of voters give each place different classes; NaN where fewer than two give one.
+
+    Parameters
+    ----------
+    votes : sequence of numpy.ndarray
+        uint8 class ids of one shape; VOID where there is none.
+
+    Examples
+    --------
+    >>> find_differences(np.uint8([[0, 0, 0], [0, 1, 1], [0, 1, VOID]])).tolist()
+    [0.0, 0.6666666865348816, 1.0]
+    """
+    n_differ, n_pairs = np.zeros((2, *votes[0].shape), np.float32)
+    for one, other in combinations(votes, 2):
+        both = (one != VOID) & (other != VOID)
+        n_pairs += both
+        n_differ += both & (one != other)
+    return np.divide(n_differ, n_pairs, out=np.full_like(n_pairs, np.nan), where=n_pairs > 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -63,6 +64,10 @@ class Fcn8s:
     def start(self, network: tf_keras.Model, weights: Weights = None) -> str:
         """Load pretrained weights into the encoder of a new network; return in words which ones."""
         return self.encoder.load_pretrained(network, weights)
+
+    def choose_weights(self, weights: Weights = None) -> Path | str:
+        """Return what the encoder starts from."""
+        return self.encoder.choose_weights(weights)
 
     def find_encoder(self, network: tf_keras.Model) -> list[Any]:
         """Return the layers of the encoder."""

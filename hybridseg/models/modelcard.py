@@ -27,7 +27,7 @@ _NORMALIZED = {
     "dataset": "less the mean of each band ({means}), divided by its deviation ({deviations}), in every image the same",
 }
 # What has a place of its own on the page.
-_APART = ("data_sha256", "validation_sha256", "test_sha256", "held_out", "n_photographs", "n_pairs")
+_APART = ("data_sha256", "validation_sha256", "test_sha256", "held_out", "n_photographs", "n_pairs", "pretrained")
 _N_NAMED = 20
 
 

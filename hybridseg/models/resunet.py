@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridseg.errors import BadInput
-from hybridseg.models.encoders import Weights
+from hybridseg.models.encoders import RANDOM, Weights
 from hybridseg.models.layers import BILINEAR, TRANSPOSED, UPSAMPLINGS, add_residual_block
 from hybridseg.options import Span, check_options, option
 
@@ -83,6 +83,10 @@ class ResUnet:
 
         load_weights(network, weights)
         return f"residual U-Net with the weights of {Path(weights).name}"
+
+    def choose_weights(self, weights: Weights = None) -> Path | str:
+        """Return the file of an earlier training, if any."""
+        return weights or RANDOM
 
     def find_encoder(self, network: tf_keras.Model) -> list[Any]:
         """Return nothing: no part of it is pretrained."""

@@ -14,6 +14,7 @@ from hybridseg.classes import ClassTable, class_key, hex_color
 from hybridseg.models.bundles import DenseCard
 from hybridseg.models.cards import hash_file
 from hybridseg.models.catalog import TILES, ModelEntry
+from hybridseg.models.encoders import IMAGENET, RANDOM
 from hybridseg.models.modelcard import list_settings, name_architecture
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.runtimes import RUNTIME_SUFFIX
@@ -166,12 +167,13 @@ def _describe_start(card: ModelCard | DenseCard) -> dict[str, Any]:
     if isinstance(card, ModelCard):
         is_ours = card.module.startswith("builtin:")
         return {"mlm:pretrained": True, "mlm:pretrained_source": "ImageNet" if is_ours else card.module}
-    text = card.training.get("started_from")
-    if not isinstance(text, str):
+    load = card.training.get("load")
+    source = load.get("file") if isinstance(load, dict) else card.training.get("pretrained")
+    if not isinstance(source, str):
         return {}
-    if "random weights" in text:
+    if source == RANDOM:
         return {"mlm:pretrained": False, "mlm:pretrained_source": None}
-    return {"mlm:pretrained": True, "mlm:pretrained_source": "ImageNet" if "ImageNet" in text else text}
+    return {"mlm:pretrained": True, "mlm:pretrained_source": "ImageNet" if source == IMAGENET else source}
 
 
 def _name_assets(entry: ModelEntry) -> dict[str, Path]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridseg.errors import BadInput
-from hybridseg.models.encoders import ENCODERS, STRIDES, Encoder, Weights
+from hybridseg.models.encoders import ENCODERS, RANDOM, STRIDES, Encoder, Weights
 from hybridseg.models.layers import (
     BILINEAR,
     TRANSPOSED,
@@ -186,6 +187,10 @@ class Unet:
         if self.pretrained is None:
             return "U-Net with random weights"
         return f"U-Net on {self.pretrained.load_pretrained(network, weights)}"
+
+    def choose_weights(self, weights: Weights = None) -> Path | str:
+        """Return what the encoder starts from, where it is one that has pretrained weights."""
+        return RANDOM if self.pretrained is None else self.pretrained.choose_weights(weights)
 
     def find_encoder(self, network: tf_keras.Model) -> list[Any]:
         """Return the layers of the encoder."""

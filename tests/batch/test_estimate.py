@@ -47,8 +47,13 @@ def test_more_machines_help_until_one_image_or_the_driver_decides():
     assert [one.limit for one in few.scenarios] == [PROCESSORS, PROCESSORS, ONE_IMAGE]
     assert few.scenarios[2].hours * 3600 == pytest.approx(6 + 4)
     survey = SurveyOptions(megapixels=2e6, machines=(500,))
-    [many] = scale_up(trials, np.full(10, 2.0), 1, n_jobs=2, survey=survey).scenarios
+    found = scale_up(trials, np.full(10, 2.0), 1, n_jobs=2, survey=survey)
+    [many] = found.scenarios
     assert many.limit == DRIVER and many.images_per_second == pytest.approx(100) and many.hours * 3600 == 1e6 / 100
+    # What is assumed is said where it decides.
+    assert [note.partition(":")[0] for note in few.notes + found.notes] == [ONE_IMAGE, DRIVER]
+    assert "100 a second, which was not measured here" in found.notes[0]
+    assert not replace(few, scenarios=few.scenarios[:2]).notes
 
 
 def test_the_work_is_told_by_what_it_goes_into():

@@ -6,21 +6,25 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from windowjob import TileJob, WindowJob
+from windowjob import LoggedDense, TileJob, WindowJob
 
+from hybridseg.batch import parts
 from hybridseg.batch.cluster import open_cluster
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.manifest import Manifest
-from hybridseg.batch.parts import EngineFailed, drop_parts
-from hybridseg.batch.plan import divide_tasks
+from hybridseg.batch.parts import EngineFailed, drop_parts, measure_parts
+from hybridseg.batch.plan import Plan, check_disk, count_kept, divide_tasks
 from hybridseg.batch.sending import Parcel, sent_folder
+from hybridseg.dense import predict
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, WriteFailed
 from hybridseg.models.cards import combine_fingerprint, hash_bytes
+from tests.dense.conftest import FakeDense
 from tests.io.test_lazyimages import write_tiff
 
 N_WINDOWS = 24
@@ -167,6 +171,22 @@ def test_whatever_is_made_of_the_windows(mosaic, job, here, options, smoothing):
     assert read_results(job) == read_results(serial)
 
 
+@pytest.mark.parametrize("smoothing", [{}, {"radius": 2}])
+def test_networks_that_vote_share_windows_and_are_compared(mosaic, job, here, smoothing, monkeypatch):
+    networks = [LoggedDense(job.model_paths[0], job.log), FakeDense(order=(0, 2, 1))]
+    monkeypatch.setattr(WindowJob, "load", lambda _: networks)
+    job = replace(job, smoothing=SmoothingOptions(**smoothing))
+    serial = place(job, "serial")
+    [expected] = run_jobs([mosaic], serial).images
+    here.n_most = 15
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([mosaic], job, mapper=here)
+    here.n_most = None
+    [found] = run_jobs([mosaic], job, mapper=here).images
+    assert read_results(job) == read_results(serial)
+    assert found.measures == expected.measures and found.measures["model_disagreement"] > 0.1
+
+
 def test_tiles_of_the_hybrid_are_shared_too(mosaic, tmp_path, here):
     (tmp_path / "model.bin").write_bytes(b"model")
     job = TileJob((tmp_path / "model.bin",), Outputs(out_dir=tmp_path / "out", figures=None, probabilities=True))
@@ -267,6 +287,39 @@ def test_which_images_are_shared(mosaic, job, photo):
     assert divide_tasks(tasks * 4, job, 2)[1] == [], "many photos are not"
     elsewhere = [(0, Path("/vsicurl/https://example.org/a.tif")), (1, mosaic.with_name("none.tif"))]
     assert divide_tasks(elsewhere, job, 2) == (elsewhere, [])
+
+
+@pytest.mark.parametrize(("options", "smoothing"), [({}, {}), ({}, {"radius": 2}), ({"scale": 0.5, "window": 32}, {})])
+def test_the_disk_holds_the_parts_that_are_kept(mosaic, job, here, options, smoothing, monkeypatch):
+    job = replace(job, options=replace(job.options, **options), smoothing=SmoothingOptions(**smoothing))
+    target, sizes = job.list_targets(mosaic)[0], []
+    write = parts._Kept.write
+
+    def write_and_measure(*arguments):
+        write(*arguments)
+        sizes.append(measure_parts(target))
+
+    monkeypatch.setattr(parts._Kept, "write", write_and_measure)
+    # No more is ahead than this mapper does.
+    monkeypatch.setattr(predict, "MOST_AHEAD", 3)
+    expected = job.count_kept(mosaic, here.n_workers)
+    assert len(run_jobs([mosaic], job, mapper=here).images) == 1
+    assert 0.7 * expected < max(sizes) < 1.03 * expected and measure_parts(target) == 0
+
+
+def test_a_run_whose_parts_the_disk_would_not_hold_does_not_begin(mosaic, job, here, monkeypatch):
+    shared = [(0, mosaic)]
+    kept = count_kept(shared, job, 2)
+    plan = Plan(1, 0, 0.1, None, 0, 0, n_shared=1, kept_bytes=kept)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=kept))
+    check_disk(job.outputs.out_dir, plan)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=kept - 1))
+    with pytest.raises(WriteFailed, match=r"the parts of a large image 0\.0 until it is done, and"):
+        check_disk(job.outputs.out_dir, plan)
+    here.n_most = 5
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([mosaic], job, mapper=here)
+    assert 0 < count_kept(shared, job, 2) < kept - 4 * 4 * 64 * 64, "what is there already is not counted"
 
 
 def test_nothing_of_a_user_is_removed(mosaic, job, here):

@@ -54,6 +54,9 @@ def test_by_what_was_measured(survey, tmp_path):
     assert found.by == "entropy" and names(found) == ["r.png", "q.png", "p.png", "s.png"]
     found = rank_results([folder], by="disagreement")
     assert names(found) == ["s.png", "p.png", "r.png", "q.png"] and found.images[0].entropy is None
+    votes = survey("votes", {"p": ([0], {"disagreement": 0.9, "model_disagreement": 0.1}),
+                             "q": ([0], {"disagreement": 0.2, "model_disagreement": 0.4})})  # fmt: skip
+    assert names(rank_results([votes])) == ["q.png", "p.png"], "where models vote, they are what is compared"
     with pytest.raises(MissingInput, match="give the folder that `hybridseg segment --out` names"):
         rank_results([tmp_path])
 
@@ -67,7 +70,7 @@ def test_by_where_models_differ(survey):
     assert found.by == "disagreement" and names(found) == ["p.png", "q.png"]
     assert found.images[0].disagreement == pytest.approx(1 / 3), "where both have a class"
     assert found.images[1].disagreement == 0 and found.images[1].entropy == pytest.approx(0.3)
-    with pytest.raises(BadInput, match="the disagreement of these results is not known; give the folders of several"):
+    with pytest.raises(BadInput, match="the disagreement of these results is not known; have several models vote"):
         rank_results([one], by="disagreement")
     small = survey("small", {"p": ([0, 1], {}), "q": ([0, 0, 0, 0], {})})
     found = rank_results([one, small])

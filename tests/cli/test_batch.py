@@ -94,6 +94,32 @@ def test_a_list_with_a_bad_image(run, photos, words, tmp_path):
     assert found["n_images"] == 2 and found["failed"][0]["where"] == str(photos / "bad.png")
 
 
+def test_an_image_without_data_is_done_with_a_remark(run, photos, words, tmp_path):
+    write_image(photos / "sea.png", np.zeros((48, 48, 4), np.uint8))
+    result = run("segment", photos, *words)
+    assert result.exit_code == 0 and "sea.png: no data: void everywhere" in result.output
+    assert "3 images done, 1 of them with no data (void everywhere)" in result.output
+    assert (read_labelmap(tmp_path / "out/sea_ares_16.mat").labels == 255).all()
+    lines = [json.loads(line) for line in (tmp_path / "out" / MANIFEST_NAME).read_text().splitlines()[1:]]
+    assert {line["image"].rpartition("/")[2]: (line["result"], line["remark"]) for line in lines} == {
+        "a.png": ("done", ""), "b.png": ("done", ""), "sea.png": ("done", "no data"),
+    }  # fmt: skip
+    assert "done      3, 1 of them with no data (void everywhere)\n" in run("status", tmp_path / "out").output
+    assert "skipped: 3" in run("segment", photos, *words).output
+    result = run("predict", "-m", words[1], "-i", photos / "sea.png", "-o", tmp_path / "sea.png")
+    assert result.exit_code == 0 and (read_labelmap(tmp_path / "sea.png").labels == 255).all()
+
+
+def test_a_file_that_is_named_in_two_ways_is_done_once(run, photos, words, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(photos, target_is_directory=True)
+    monkeypatch.chdir(photos)
+    (tmp_path / "list.txt").write_text("link\n")
+    sources = "a.png", f"{photos}/../photos/a.png", photos, tmp_path / "link", tmp_path / "list.txt"
+    assert "2 to do, 0 done" in run("segment", *sources, *words, "--dry-run").output
+    result = run("segment", *sources, *words)
+    assert result.exit_code == 0 and "2 images done" in result.output
+
+
 def test_a_dry_run_and_the_status_list_what_the_run_refuses(run, photos, words, tmp_path):
     write_image(tmp_path / "more" / "a.png", np.full((48, 48, 3), 90, np.uint8))
     result = run("segment", photos, tmp_path / "more", *words, "--dry-run")

@@ -8,7 +8,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from hybridseg.batch.jobs import Outputs, run_jobs
-from hybridseg.batch.results import ResultRows
+from hybridseg.batch.results import ResultRows, read_confidence
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import PIXEL_SECONDS
@@ -125,6 +125,25 @@ def test_confidence_is_what_the_network_says_before_smoothing(photo, fake_dense)
     np.testing.assert_allclose(rows.entropy, -(probs * np.log(probs)).sum(axis=-1) / np.log(3), atol=1e-4)
     assert labels.shape == (80, 120)
     assert predict_labels(image, [fake_dense()], options=NATIVE)[1] is None
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+@pytest.mark.parametrize("smoothing", [SmoothingOptions(), SmoothingOptions(radius=2)], ids=["plain", "smoothed"])
+def test_how_far_networks_differ_is_measured_where_there_is_a_picture(
+    scene_tif, fake_dense, tmp_path, smoothing, probabilities
+):
+    """Two take the right side for water, one takes it for veg: 2 of 3 pairs differ, before any smoothing."""
+    outputs = Outputs(tmp_path / "out", probabilities=probabilities)
+    models = [fake_dense(), fake_dense(order=(0, 2, 1)), fake_dense()]
+    found = predict_file(scene_tif, models, options=NATIVE, smoothing=smoothing, outputs=outputs)
+    assert found.measures["model_disagreement"] == pytest.approx(2 / 3 * 70 * 80 / (80 * 120 - 20 * 30), abs=1e-3)
+    assert ("entropy" in found.measures) == probabilities
+    alone = predict_file(scene_tif, models[:1], options=NATIVE, smoothing=smoothing, outputs=outputs)
+    assert "model_disagreement" not in alone.measures
+    _, second, third = models
+    second.card = third.card = replace(second.card, size=(64, 96))
+    found = predict_file(scene_tif, models, smoothing=smoothing, outputs=outputs)
+    assert found.measures["model_disagreement"] == pytest.approx(0.41, abs=0.02), "also where they see it otherwise"
 
 
 @pytest.mark.parametrize("options", [NATIVE, DenseOptions()], ids=["native", "whole"])
@@ -245,9 +264,14 @@ def test_an_image_without_a_picture(tmp_path, fake_dense):
     profile = {"driver": "GTiff", "height": 8, "width": 8, "count": 3, "dtype": "uint8", "nodata": 0}
     with quiet_rasterio(), rasterio.open(tmp_path / "empty.tif", "w", **profile) as file:
         file.write(np.zeros((3, 8, 8), np.uint8))
-    with pytest.raises(BadInput, match="holds no picture: all of its pixels are nodata"):
-        predict_file(tmp_path / "empty.tif", [fake_dense()])
-    assert names_in(tmp_path) == ["empty.tif"]
+    for outputs in (Outputs(), Outputs(probabilities=True)):
+        found = predict_file(tmp_path / "empty.tif", [fake_dense()], outputs=outputs)
+        assert (found.remark, found.shares, found.measures, found.warnings) == ("no data", {}, {}, ())
+        assert (read_labelmap(found.written[0]).labels == VOID).all()
+        assert {path for path in tmp_path.rglob("*") if path.is_file()} == {tmp_path / "empty.tif", *found.written}
+    assert np.isnan(read_confidence(tmp_path / "empty_predseg_confidence.tif")).all()
+    with pytest.raises(BadInput, match=r"has 3 bands, and cliff\.h5 takes 4"):
+        predict_file(tmp_path / "empty.tif", [fake_dense(n_bands=4)])
 
 
 def test_no_crf_engine_and_no_image(tmp_path, photo, fake_dense, job, monkeypatch):

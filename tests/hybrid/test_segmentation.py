@@ -6,8 +6,8 @@ import pytest
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import BadInput
-from hybridseg.hybrid.segmentation import HybridOptions, classic_options, segment_image
+from hybridseg.errors import BadInput, NoPicture
+from hybridseg.hybrid.segmentation import HybridOptions, classic_options, segment_image, vote_on_tiles
 from hybridseg.models.store import TileClassifier
 from hybridseg.progress import StopWatch
 
@@ -213,7 +213,6 @@ def test_tiles_without_a_picture_are_not_classified(classifier):
     assert found.n_tiles == 4 * 5 and (found.labels[:, 40:] == VOID).all() and (found.labels[:, :40] != VOID).all()
     sparse = replace(options, decimation=8, stride=8, pattern="raster")
     for shown, options_of_it, why in (
-        (np.s_[:0], sparse, r"it has no valid pixel \(all are nodata or transparent\); leave it out"),
         (np.s_[8:12, 40:44], options, "more than half of every tile is nodata or transparent; cut the image"),
         (np.s_[8:24, 8:24], sparse, "more than half of every tile is nodata or transparent; give a smaller decimation"),
     ):
@@ -221,3 +220,12 @@ def test_tiles_without_a_picture_are_not_classified(classifier):
         valid[shown] = True
         with pytest.raises(BadInput, match=why):
             segment_image(paint((32, 64), border=20), classifier, options=options_of_it, valid=valid)
+
+
+def test_an_image_without_a_picture_is_void(classifier):
+    nothing = np.zeros((32, 64), bool)
+    found = segment_image(paint((32, 64), border=20), classifier, valid=nothing, want_confidence=True)
+    assert found.n_tiles == 0 and (found.labels == VOID).all() and (found.tile_labels == VOID).all()
+    assert found.labels.shape == (32, 64) and not found.seeds.any() and np.isnan(found.confidence).all()
+    with pytest.raises(NoPicture):
+        vote_on_tiles(paint((32, 64), border=20), classifier, options=classic(), valid=nothing)

@@ -22,7 +22,10 @@ from hybridseg.hybrid.semseg import SemsegJob, segment_file
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, read_made_by
 from hybridseg.io.rasters import quiet_rasterio
+from hybridseg.models.ensemble import Ensemble
+from hybridseg.models.store import TileClassifier
 from hybridseg.panels import tint_image
+from tests.conftest import ByColor
 
 CLASSIC = classic_options(16)
 FAST = replace(
@@ -159,6 +162,14 @@ def test_images_of_other_kinds(tmp_path, by_color, paint_coast, kind):
     segment_file(tmp_path / "a.tif", by_color, options=FAST)
     labels = read_labelmap(tmp_path / "a_ares_16.mat").labels
     assert (labels[:, :31] == 0).all() and (labels[:, 33:] == 2).all()
+
+
+@pytest.mark.parametrize(("n_bands", "used"), [(2, "its first one stands for all three"), (5, "its first three stand")])
+def test_which_bands_are_used_is_told(tmp_path, by_color, paint_coast, n_bands, used):
+    image = np.dstack([paint_coast(40, 64, border=32), np.zeros((40, 64, 2), np.uint8)])
+    save_tiff(tmp_path / "a.tif", image[..., :n_bands])
+    [told] = segment_file(tmp_path / "a.tif", by_color, options=FAST).warnings
+    assert told.startswith(f"it has {n_bands} bands, and model.pb takes red, green and blue: {used}")
 
 
 def test_a_grey_image(tmp_path, by_color):
@@ -305,6 +316,43 @@ def test_unsure_images_are_named(photo, by_color):
     with pytest.raises(BadInput, match=r"0\.80, and the threshold is 0\.9"):
         segment_file(photo, by_color, options=replace(FAST, threshold=0.9))
     assert names_in(photo.parent) == ["photo.png"]
+
+
+def test_how_far_classifiers_differ_is_measured(photo, by_color):
+    class Turned(ByColor):
+        def classify(self, tiles):
+            return super().classify(tiles)[:, [0, 2, 1]]
+
+    other = TileClassifier(Path("other.pb"), by_color.table, 16, Turned())
+    same = segment_file(photo, Ensemble((by_color, by_color)), options=FAST)
+    assert same.measures["model_disagreement"] == 0
+    found = segment_file(photo, Ensemble((by_color, other)), options=FAST)
+    assert found.measures["model_disagreement"] == pytest.approx(0.5), "the right half is water, or veg"
+    assert "model_disagreement" not in segment_file(photo, by_color, options=FAST).measures
+
+
+@pytest.mark.parametrize("kind", ["nodata", "transparent", "nan"])
+def test_an_image_without_data_is_void(tmp_path, job, kind):
+    image = np.zeros((40, 64, 4 if kind == "transparent" else 3), np.uint8)
+    place = {"crs": "EPSG:32611", "transform": from_origin(1000, 2000, 0.5, 0.5)}
+    if kind == "transparent":
+        Image.fromarray(image).save(tmp_path / "a.png")
+    elif kind == "nodata":
+        save_tiff(tmp_path / "a.tif", image, nodata=0, **place)
+    else:
+        save_tiff(tmp_path / "a.tif", np.full(image.shape, np.nan, np.float32), **place)
+    [path] = tmp_path.iterdir()
+    job = replace(job, outputs=Outputs(tmp_path / "out", probabilities=True, report=True, keep_seeds=True))
+    result = run_jobs([path], job)
+    assert not result.problems
+    [found] = result.images
+    assert (found.remark, found.shares, found.measures, found.warnings) == ("no data", {}, {}, ())
+    assert all(target in found.written and target.exists() for target in job.list_targets(path))
+    for name in ("a_ares_16.mat", "a_ares_16_label.png", "a_atiles_16.mat"):
+        assert (read_labelmap(tmp_path / "out" / name).labels == VOID).all()
+    assert np.isnan(read_confidence(tmp_path / "out/a_ares_16_confidence.tif")).all()
+    assert repr(result) == "<BatchResult: 1 image done, 1 of them with no data (void everywhere)>"
+    assert run_jobs([path], job, resume=True).skipped == (path,)
 
 
 def test_nodata_and_transparent_pixels_get_no_class(tmp_path, by_color, paint_coast):

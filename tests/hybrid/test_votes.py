@@ -205,3 +205,5 @@ def test_a_classifier_without_votes_in_a_cell_does_not_count_there():
     merged = merge_votes([one, two])
     np.testing.assert_allclose(merged.probs, [[[0.5, 0.5], [0.8, 0.2]]], rtol=1e-6)
     assert merged.n_votes.tolist() == [[4, 1]]
+    np.testing.assert_array_equal(merged.differences, [[1, np.nan]], "where both have a vote")
+    np.testing.assert_allclose(merge_votes([one, two, one]).differences, [[2 / 3, 0]])

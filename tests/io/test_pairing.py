@@ -178,6 +178,32 @@ def test_a_text_file_of_images(photos):
         find_images([text])
 
 
+def test_folders_and_patterns_in_a_text_file(photos):
+    (photos / "lists/own").mkdir(parents=True)
+    (photos / "lists/own/x.jpg").touch()
+    text = photos / "lists/survey.txt"
+    text.write_text("*.JPG\nown\nfolder.png\nown/*.jp*\n")
+    wanted = ["b.JPG", "lists/own/x.jpg", "folder.png/d.png"]
+    assert find_images([Path("lists/survey.txt")]) == [Path(name) for name in wanted]
+    for line, error, why in (
+        ("none*.jpg", MissingInput, r"none\*.jpg, a line of lists/survey.txt, matches no image"),
+        ("lists", MissingInput, "lists, a line of lists/survey.txt, has no image itself, but its subfolders do"),
+        ("survey.txt", BadInput, "lists/survey.txt names another list, lists/survey.txt; give each"),
+    ):
+        text.write_text(f"a.tif\n{line}\n")
+        with pytest.raises(error, match=why):
+            find_images([Path("lists/survey.txt")])
+
+
+def test_a_file_that_is_named_in_two_ways_is_taken_once(photos):
+    (photos / "link").symlink_to(photos / "folder.png", target_is_directory=True)
+    (photos / "e.png").symlink_to(photos / "folder.png/d.png")
+    words = ["a.tif", photos / "a.tif", "folder.png/../a.tif", ".", "folder.png", "link", "link/d.png"]
+    # By another name it has results of its own.
+    wanted = ["a.tif", "b.JPG", "c[1].png", "e.png", "folder.png/d.png"]
+    assert find_images(map(Path, words)) == [Path(name) for name in wanted]
+
+
 def test_sidecars_of_masks_go_with_the_image_and_are_neither_images_nor_masks(tmp_path):
     sidecars = [
         f"{name}{end}" for name in ("a", "a_label", "a_mask", "a_ares_96_label") for end in (".qml", ".tif.aux.xml")

@@ -181,7 +181,13 @@ def save_network(tiny):
         photos = [count_confusion(truth, np.where(wrong, (truth + 1) % len(table), truth), table)] * n_photos
         scores = {**pool_confusions(photos).to_record(), "verdict": judge(photos).to_record(), "sets": sets or {}}
         network = architecture or tiny(n_bands=3, n_outputs=len(table))
-        known = {"validation_sha256": data, "data_sha256": "d" * 64, "epochs": 3, "started_from": "random weights"}
+        known = {
+            "validation_sha256": data,
+            "data_sha256": "d" * 64,
+            "epochs": 3,
+            "started_from": "random weights",
+            "pretrained": "none",
+        }
         card = DenseCard(
             network, table, (64, 96), normalization, {**known, **(training or {})}, scores if right else {},
             {"tensorflow": "2.21.0"},

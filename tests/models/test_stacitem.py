@@ -124,14 +124,19 @@ def test_names_that_the_schema_does_not_take(tmp_path, save_network, check):
     assert _make_name("v1.2_") == "v1.2" and _make_name("ä") == "model unnamed"
 
 
-@pytest.mark.parametrize("text, source", [
-    ("U-Net on MobileNetV2 with the ImageNet weights that come with the package", "ImageNet"),
-    ("residual U-Net with the weights of net.h5", "residual U-Net with the weights of net.h5"),
+@pytest.mark.parametrize(("training", "known"), [
+    ({"pretrained": "none"}, (False, None)),
+    ({"pretrained": "imagenet"}, (True, "ImageNet")),
+    ({"pretrained": "net.h5"}, (True, "net.h5")),
+    ({"load": {"file": "CP_epoch3.h5", "sha256": "a"}}, (True, "CP_epoch3.h5")),
+    # What earlier versions wrote is for people.
+    ({"started_from": "U-Net with random weights", "pretrained": None}, (None, None)),
+    ({"pretrained": 5}, (None, None)),
 ])  # fmt: skip
-def test_what_a_training_started_from(tmp_path, save_network, text, source):
-    entry = read_entry(save_network(tmp_path / "net.h5", 0.8, training={"started_from": text}))
+def test_what_a_training_started_from(tmp_path, save_network, training, known):
+    entry = read_entry(save_network(tmp_path / "net.h5", 0.8, training=training))
     properties = make_item(entry, tmp_path)["properties"]
-    assert (properties["mlm:pretrained"], properties["mlm:pretrained_source"]) == (True, source)
+    assert (properties.get("mlm:pretrained"), properties.get("mlm:pretrained_source")) == known
 
 
 @pytest.mark.parametrize("key", ["mlm:name", "mlm:input", "datetime"])

@@ -177,10 +177,12 @@ def test_weights_to_start_from():
     network = unet.build()
     assert unet.start(network) == "U-Net on MobileNetV2 with the ImageNet weights that come with the package"
     assert unet.start(network, "none") == "U-Net on MobileNetV2 with random weights"
+    assert (unet.choose_weights(), unet.choose_weights("none")) == ("imagenet", "none")
     assert unet.find_encoder(network) == ENCODERS["mobilenet_v2"].find_layers(network) != []
     own = Unet(3, 2, "none", "plain", WIDTHS)
     network = own.build()
     assert own.start(network) == "U-Net with random weights" and own.find_encoder(network) == []
+    assert own.choose_weights() == "none"
 
 
 @pytest.mark.parametrize(("values", "message"), [
