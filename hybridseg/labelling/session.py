@@ -30,6 +30,7 @@ from hybridseg.labelling.spreading import SpreadOptions
 from hybridseg.labelling.strokeimport import import_strokes
 from hybridseg.labelling.wand import View
 from hybridseg.learning.experience import Experience, Lessons
+from hybridseg.models.sam import Sam
 from hybridseg.progress import Progress, no_progress
 
 _MAX_STROKE_POINTS = 20_000
@@ -42,6 +43,8 @@ class LabelSession:
     ----------
     window : int
         Side of the window in which the page walks over an image, in pixels.
+    sam : Sam or None
+        Networks that find the area of a click.
     """
 
     def __init__(
@@ -51,11 +54,12 @@ class LabelSession:
         options: SpreadOptions = SpreadOptions(),
         window: int = 500,
         figures: FigureOptions = FigureOptions(),
+        sam: Sam | None = None,
     ) -> None:
         if not 50 <= window <= 10_000:
             raise BadInput(f"a window of {window} pixels cannot walk over an image; give 50 to 10000")
         self.album, self.options, self.window, self.figures = album, options, window, figures
-        self._experience = Experience()
+        self.sam, self._experience = sam, Experience()
 
     def teach(self, entry: ImageEntry, table: ClassTable, *, keeps: bool) -> Lessons:
         """Return what the other images have taught, for an image; with `keeps` they learn from it too."""

@@ -6,7 +6,7 @@ A window is looked at in the size in which the page shows it; the polygon lies o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,10 @@ from hybridseg.io.annotations.outlines import join_rings, remove_pieces, trace_r
 from hybridseg.io.annotations.strokes import draw_strokes
 from hybridseg.io.jsonfiles import parse_whole
 from hybridseg.io.windows import ImageWindows
+from hybridseg.models.sam import Prompt, Sam
 
 MIN_SCALE, MAX_SCALE = 6, 200
+MAX_PROMPTS = 200
 # A wider window is looked at in so many pixels: superpixels take half a second then (docs/decisions/022).
 MAX_PIXELS = 600_000
 _COMPACTNESS, _N_STEPS, _BLUR = 12.0, 4, 1.0
@@ -96,6 +98,55 @@ class View:
         # Corners of pixels of the image, so that the way from one ring to another meets the centre of none.
         corners = np.round(join_rings(rings) * factors) + first - 0.5
         return tuple(map(tuple, corners.tolist()))
+
+    def locate(self, point: Sequence[Any]) -> tuple[float, float]:
+        """Return where a point of the image, (row, column), lies in maps of the window.
+
+        Raises
+        ------
+        BadInput
+            When it is no point, or not in the window.
+        """
+        row, col = (
+            (_parse_number(value) + 0.5 - part.start) * size / side
+            for value, part, size, side in zip(point, self.window, self.map_shape, self.sides, strict=True)
+        )
+        if not (0 <= row <= self.map_shape[0] and 0 <= col <= self.map_shape[1]):
+            raise BadInput("that point lies outside of the window in view")
+        return row - 0.5, col - 0.5
+
+    def parse_prompt(self, record: Mapping[str, Any]) -> Prompt:
+        """Make a prompt for a network from the `points` ([row, column, 1 or 0]) and the `box` that the page sends.
+
+        Raises
+        ------
+        BadInput
+            When there are none, too many, or they are not in the window.
+        """
+        points, box = record.get("points"), record.get("box")
+        if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 3 for point in points):
+            raise BadInput("points are lists of a row, a column, and 1 or 0")
+        if not (box is None or (isinstance(box, list) and len(box) == 4)):
+            raise BadInput("a box is four numbers")
+        if not 0 < len(points) + (box is not None) <= MAX_PROMPTS:
+            raise BadInput(f"give 1 to {MAX_PROMPTS} points or a box; apply the area and begin a new one")
+        inside = tuple((*self.locate(point[:2]), _parse_number(point[2]) > 0) for point in points)
+        if box is None:
+            return Prompt(inside)
+        (top, left), (bottom, right) = self.locate(box[:2]), self.locate(box[2:])
+        return Prompt(inside, (min(top, bottom), min(left, right), max(top, bottom), max(left, right)))
+
+
+def _parse_number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadInput("a position is two numbers")
+    return float(value)
+
+
+def segment_in(windows: ImageWindows, view: View, sam: Sam, prompt: Prompt, *, key: Hashable) -> np.ndarray:
+    """Return the area that networks find in a view of an image, (rows, cols) uint16: 1 where it is."""
+    image = windows.read(*view.window, view.map_shape)
+    return sam.segment(image, prompt, key=key).astype(np.uint16)
 
 
 def find_superpixels_in(windows: ImageWindows, view: View, scale: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from hybridseg.labelling.newest import Newest
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.session import LabelSession
-from hybridseg.labelling.wand import View, find_superpixels_in
+from hybridseg.labelling.wand import View, find_superpixels_in, segment_in
 from hybridseg.web.gate import KEY_HEADER, Gate
 
 STATIC_DIR = Path(__file__).parent / "static"
@@ -111,6 +111,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
             "window": session.window,
             "smoothness": session.options.smoothness,
             "specks": session.options.specks,
+            "segments": session.sam is not None,
             "out": album.shelf.out_dir and album.shelf.out_dir.name,
             "images": album.list_images(),
         }
@@ -160,6 +161,16 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         windows, scale = album.open(image_id)[1].show(_read_bands()), _read_int(body, "scale")
         view = View.parse(body, windows.shape)
         return _send_map(wishes.ask(lambda: find_superpixels_in(windows, view, scale)))
+
+    @app.post("/api/images/<image_id>/segment")
+    def send_segment(image_id: str) -> Response:
+        body, sam, bands = _read_body("window", "shape", "points", "box"), session.sam, _read_bands()
+        if sam is None:
+            raise BadInput("there is no network; start the program with --sam-encoder and --sam-decoder")
+        windows = album.open(image_id)[1].show(bands)
+        view = View.parse(body, windows.shape)
+        prompt, key = view.parse_prompt(body), (image_id, bands, str(view))
+        return _send_map(wishes.ask(lambda: segment_in(windows, view, sam, prompt, key=key)))
 
     @app.post(f"/api/images/<image_id>/<any({', '.join(KINDS)}):kind>")
     def start_job(image_id: str, kind: str) -> dict[str, Any]:

@@ -420,3 +420,10 @@ def test_what_the_wand_cannot_do(visitor, first, alive, route, more):
     answer = visitor.change(f"/api/images/{first}/{route}", {**body, **more})
     assert answer.status_code == 400 and answer.json["kind"] == "bad"
     alive(visitor)
+
+
+def test_a_network_that_is_not_there(visitor, first):
+    body = {"window": [10, 20, 40, 60], "shape": [20, 30], "points": [[12, 22, 1]], "box": None}
+    answer = visitor.change(f"/api/images/{first}/segment", body)
+    assert answer.status_code == 400 and "--sam-encoder" in answer.json["error"]
+    assert visitor.get("/api/session").json["segments"] is False

@@ -211,3 +211,40 @@ def test_a_proposal_is_outlined_under_the_pointer(wand, picture):
     assert wand.page.get_by_role("slider", name="Area size").is_visible()
     wand.page.keyboard.type("?")
     assert "Smart wand" in wand.page.inner_text("#help-keys")
+
+
+def test_points_and_boxes_for_networks(label, truth, tmp_path, strokes, drawn, picture):
+    from samnetworks import save_decoder, save_encoder
+
+    from hybridseg.models.sam import Sam
+
+    (tmp_path / "pond").mkdir()
+    path = tmp_path / "pond" / "pond.png"
+    write_image(path, np.array([[90, 120, 60], [40, 60, 140], [200, 200, 190]], np.uint8)[truth])
+    sam = Sam(save_encoder(tmp_path / "E.onnx"), save_decoder(tmp_path / "D.onnx"))
+    tab = label([path], table=ClassTable.from_names(["land", "water", "road"]), sam=sam).tab
+    tab.page.click("#live")
+    tab.press("2", "a")
+    tab.click(80, 80)
+    tab.says("press Enter to apply")
+    picture(tab, "wand_sam")
+    # A point that does not belong to it takes all away, with this network; the one after begins anew.
+    tab.page.keyboard.down("Alt")
+    tab.click(20, 20)
+    tab.page.keyboard.up("Alt")
+    tab.says("finds nothing")
+    assert area(tab) == 0
+    tab.press("Escape")
+    assert tab.chosen() == "water"
+    tab.click(80, 80)
+    tab.says("press Enter to apply")
+    tab.click(80, 80)
+    tab.saved()
+    (stroke,), seeds = drawn()
+    covered = seeds == 2
+    assert stroke.tool == "polygon" and share(covered, truth == 1) > 0.9 and share(truth == 1, covered) > 0.85
+    # Without the network, superpixels.
+    tab.page.uncheck("#wand-network")
+    ready(tab)
+    tab.click(150, 315)
+    assert 0 < area(tab) < 5000

@@ -111,7 +111,7 @@ export class Wand {
 
   /** Do what a key means while an area is selected; false for other keys. */
   handleKey({ key }) {
-    if (!this.#area || !this.active) return false;
+    if (!(this.#area || this.#prompts) || !this.active) return false;
     if (key === "Enter") this.apply();
     else if (key === "Escape") this.drop();
     else return false;
@@ -265,7 +265,8 @@ export class Wand {
 
   #show() {
     for (const mode of MODES) press(byId(`wand-${mode}`), mode === this.#mode);
-    for (const id of ["wand-apply", "wand-drop"]) byId(id).disabled = !this.#area;
+    byId("wand-apply").disabled = !this.#area;
+    byId("wand-drop").disabled = !(this.#area || this.#prompts);
     document.body.dataset.area = this.#area?.size ?? 0;
     if (this.#area) this.#page.messages.say(SELECTED);
     this.#page.viewer.refresh();
