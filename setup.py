@@ -38,6 +38,8 @@ REQUIREMENTS = [
 PYDENSECRF = ["pydensecrf2>=1.1,<1.2; python_version < '3.13'"]
 # A cluster of several machines, and the page that shows what it does.
 DASK = ["distributed>=2026.1,<2027", "bokeh>=3.6,<4"]
+# Networks of Segment Anything on the labelling page: what runs them, and what looks at their files before.
+SAM = ["onnxruntime>=1.20.1,<1.33", "onnx>=1.17,<1.24"]
 TEST = [
     "pytest>=8.3,<10",
     "pytest-xdist>=3.8,<4",
@@ -82,7 +84,14 @@ setup(
     ext_modules=[KERNEL],
     cmdclass={"build_ext": build_ext},
     install_requires=REQUIREMENTS,
-    extras_require={"pydensecrf": PYDENSECRF, "dask": DASK, "test": TEST + DASK, "lint": LINT, "fuzz": FUZZ},
+    extras_require={
+        "pydensecrf": PYDENSECRF,
+        "dask": DASK,
+        "sam": SAM,
+        "test": TEST + DASK + SAM,
+        "lint": LINT,
+        "fuzz": FUZZ,
+    },
     entry_points={"console_scripts": ["hybridseg = hybridseg.cli.main:main"]},
     keywords="segmentation coastal remote-sensing crf tensorflow land-cover",
     classifiers=[

@@ -43,7 +43,7 @@ def _trials_at_once():
         return function(*arguments, content) or b""
 
     with pytest.MonkeyPatch.context() as patch:
-        for room in ("runtimes", "store", "bundles", "backbones"):
+        for room in ("runtimes", "store", "bundles", "backbones", "sam"):
             patch.setattr(f"hybridseg.models.{room}.run_apart", call)
         yield
 
@@ -53,7 +53,7 @@ def apart(monkeypatch):
     """Try models in a process of their own, as everywhere but in tests."""
     from hybridseg.models.trials import run_apart
 
-    for room in ("runtimes", "store", "bundles", "backbones"):
+    for room in ("runtimes", "store", "bundles", "backbones", "sam"):
         monkeypatch.setattr(f"hybridseg.models.{room}.run_apart", run_apart)
 
 

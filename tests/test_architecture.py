@@ -61,6 +61,8 @@ HOMES = {
     "pydensecrf": {"crf"},
     "matplotlib": {"figures.py", "sheets.py"},
     "rasterio": {"io"},
+    "onnx": {"models/sam.py"},
+    "onnxruntime": {"models/sam.py"},
     "lmdb": {"io"},
     "PIL": {"io", "resample.py", "layout.py"},
     "imageio": {"io"},

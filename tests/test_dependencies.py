@@ -18,7 +18,7 @@ def read_setup():
     for node in ast.parse((REPOSITORY / "setup.py").read_text()).body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
             lists[node.targets[0].id] = ast.literal_eval(node.value)
-    names = ("REQUIREMENTS", "PYDENSECRF", "DASK", "TEST", "LINT")
+    names = ("REQUIREMENTS", "PYDENSECRF", "DASK", "SAM", "TEST", "LINT")
     return [Requirement(text) for name in names for text in lists[name]]
 
 

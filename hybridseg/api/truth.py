@@ -121,6 +121,8 @@ def label(
     figures: FigureOptions = FigureOptions(),
     annotator: str | None = None,
     import_: PathLike | None = None,
+    sam_encoder: PathLike | None = None,
+    sam_decoder: PathLike | None = None,
     review: bool = False,
     port: int = 0,
     host: str = "127.0.0.1",
@@ -152,6 +154,8 @@ def label(
         Who labels: strokes and results are kept apart from those of others, in ``annotators/NAME``.
     import_
         Labels of any tool to start from, a model's too: a file, or a folder with one for each photo.
+    sam_encoder, sam_decoder
+        Both networks of Segment Anything as ONNX files, for the smart wand; they need onnxruntime and onnx.
     review
         Show the manual and automatic results in this folder side by side instead.
     port
@@ -192,7 +196,8 @@ def label(
             paths, table=find_table(labels, colors), out_dir=find_path(out), annotator=annotator,
             masks_dir=find_path(masks), import_path=find_path(import_),
             options=SpreadOptions(scale, crf, features, others, smoothness, specks),
-            window=window, figures=figures, progress=progress,
+            window=window, figures=figures, sam_encoder=find_path(sam_encoder), sam_decoder=find_path(sam_decoder),
+            progress=progress,
         )  # fmt: skip
         console.say_all(told)
         open_page = partial(open_label_page, session)

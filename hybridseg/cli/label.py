@@ -98,6 +98,18 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
     help="Start from the labels of any tool, a model's too: a file, or a folder with one for each image.",
 )
 @click.option(
+    "--sam-encoder",
+    metavar="ONNX",
+    type=path_type,
+    help="Image encoder of Segment Anything, for the smart wand; needs onnxruntime and onnx.",
+)
+@click.option(
+    "--sam-decoder",
+    metavar="ONNX",
+    type=path_type,
+    help="Mask decoder that belongs to --sam-encoder.",
+)
+@click.option(
     "--review",
     "review_dir",
     metavar="DIR",
@@ -179,6 +191,8 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
         options=_read_spread_options(settings),
         window=settings["window"],
         figures=read_options(FigureOptions, settings),
+        sam_encoder=settings["sam_encoder"],
+        sam_decoder=settings["sam_decoder"],
         progress=console.progress,
     )
     console.say_all(told)

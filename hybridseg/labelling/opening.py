@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, HybridSegError, Problem
+from hybridseg.errors import BadInput, BadUsage, HybridSegError, Problem
 from hybridseg.figures import FigureOptions
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import describe_image
@@ -15,6 +15,7 @@ from hybridseg.io.pairing import PEOPLE_DIR, find_images
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spreading import SpreadOptions
+from hybridseg.models.sam import Sam
 from hybridseg.progress import Progress, no_progress
 
 
@@ -29,6 +30,8 @@ def open_session(
     options: SpreadOptions = SpreadOptions(),
     window: int = 500,
     figures: FigureOptions = FigureOptions(),
+    sam_encoder: Path | None = None,
+    sam_decoder: Path | None = None,
     progress: Progress = no_progress,
 ) -> tuple[LabelSession, list[str]]:
     """Start a session on images, folders or patterns, or continue it.
@@ -39,6 +42,8 @@ def open_session(
         Who labels: strokes and results are kept apart from those of others, who share the class list.
     masks_dir, import_path
         Masks made by hand, or the labels of any tool, to start from.
+    sam_encoder, sam_decoder : pathlib.Path or None
+        ONNX files of the networks of SAM, both or none.
 
     Returns
     -------
@@ -49,12 +54,17 @@ def open_session(
     Raises
     ------
     MissingInput, BadInput
-        When no image can be labelled.
+        When no image can be labelled, or the networks are not those of SAM.
+    MissingPackage
+        When the networks need a package that is not installed.
     WriteFailed
         When nothing can be written where the results go.
     """
+    if (sam_encoder is None) != (sam_decoder is None):
+        raise BadUsage("give both networks of SAM: --sam-encoder and --sam-decoder")
     image_paths = find_images(inputs)
     _require_an_image(image_paths)
+    sam = Sam(sam_encoder, sam_decoder) if sam_encoder and sam_decoder else None
     class_dir = None
     if annotator is not None:
         class_dir = out_dir or image_paths[0].parent
@@ -62,7 +72,7 @@ def open_session(
     album = Album(image_paths, table=table, out_dir=out_dir, class_dir=class_dir)
     for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
         claim_folder(folder)
-    session = LabelSession(album, options=options, window=window, figures=figures)
+    session = LabelSession(album, options=options, window=window, figures=figures, sam=sam)
     source = masks_dir or import_path
     told = session.import_all(source, masks_only=masks_dir is not None, progress=progress) if source else []
     return session, told

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ from hybridseg.classes import VOID, ClassTable, count_labels, labels_to_seeds
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.labelpng import encode_overlay
 from hybridseg.labelling.entries import OpenImage
+from hybridseg.labelling.newest import Newest
 from hybridseg.labelling.spreading import SpreadOptions, paint_over, reduce_seeds, spread_seeds
 from hybridseg.learning.experience import Lessons
 from hybridseg.resample import reduce_shape, resize_nearest
@@ -34,8 +34,7 @@ class Previewer:
     """Computes one preview at a time, and drops outdated requests."""
 
     def __init__(self) -> None:
-        self._newest = 0
-        self._counting, self._computing = threading.Lock(), threading.Lock()
+        self._newest = Newest()
 
     def preview(
         self,
@@ -64,14 +63,7 @@ class Previewer:
         BadInput
             When the window lies outside of the image.
         """
-        with self._counting:
-            self._newest += 1
-            mine = self._newest
-        with self._computing:
-            if mine != self._newest:
-                return None
-            picture = _draw_preview(opened, _clip(opened, window), options, teach)
-        return picture if mine == self._newest else None
+        return self._newest.ask(lambda: _draw_preview(opened, _clip(opened, window), options, teach))
 
 
 def _clip(opened: OpenImage, window: tuple[int, int, int, int]) -> tuple[slice, slice]:

@@ -28,7 +28,9 @@ from hybridseg.labelling.entries import ImageEntry, OpenImage
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
 from hybridseg.labelling.spreading import SpreadOptions
 from hybridseg.labelling.strokeimport import import_strokes
+from hybridseg.labelling.wand import View
 from hybridseg.learning.experience import Experience, Lessons
+from hybridseg.models.sam import Sam
 from hybridseg.progress import Progress, no_progress
 
 _MAX_STROKE_POINTS = 20_000
@@ -41,6 +43,8 @@ class LabelSession:
     ----------
     window : int
         Side of the window in which the page walks over an image, in pixels.
+    sam : Sam or None
+        Networks that find the area of a click.
     """
 
     def __init__(
@@ -50,11 +54,12 @@ class LabelSession:
         options: SpreadOptions = SpreadOptions(),
         window: int = 500,
         figures: FigureOptions = FigureOptions(),
+        sam: Sam | None = None,
     ) -> None:
         if not 50 <= window <= 10_000:
             raise BadInput(f"a window of {window} pixels cannot walk over an image; give 50 to 10000")
         self.album, self.options, self.window, self.figures = album, options, window, figures
-        self._experience = Experience()
+        self.sam, self._experience = sam, Experience()
 
     def teach(self, entry: ImageEntry, table: ClassTable, *, keeps: bool) -> Lessons:
         """Return what the other images have taught, for an image; with `keeps` they learn from it too."""
@@ -113,14 +118,15 @@ class LabelSession:
     # Changes. Each returns the part of the image to be redrawn.
 
     def add_stroke(self, image_id: str, version: int, record: dict[str, Any]) -> Bounds | None:
-        """Draw a stroke that the page sends; a ``fill`` becomes the region that it fills.
+        """Draw a stroke that the page sends; a ``fill`` becomes the region that it fills, a ``wand`` a polygon.
 
         Parameters
         ----------
         version : int
             Version of the image on which it was drawn.
         record : dict
-            As in ``NAME_doodles.json``, without the time; and its `key`, see `_change`.
+            As in ``NAME_doodles.json``, without the time; and its `key`, see `_change`. The points of a ``wand`` are
+            runs of pixels of a `View`, of which it has `window` and `shape`.
 
         Raises
         ------
@@ -129,14 +135,19 @@ class LabelSession:
         Conflict
             When the image has changed since.
         """
-        self.album.open(image_id)
+        _, seen = self.album.open(image_id)
         if self.album.table is None:
             raise BadInput("there are no classes yet; add some first (Edit classes)")
         record = {"class": 0, "width": 1.0, **record, "time": round(time.time(), 3)}
-        is_fill = record.get("tool") == "fill"
-        stroke = replace(_round_points(parse_stroke({**record, "tool": "pen"} if is_fill else record)), group="")
+        tool = record.get("tool")
+        is_fill = tool == "fill"
+        sent_as = {"fill": "pen", "wand": "region"}.get(tool, tool) if isinstance(tool, str) else tool
+        stroke = replace(_round_points(parse_stroke({**record, "tool": sent_as})), group="")
         if len(stroke.points) > _MAX_STROKE_POINTS:
             raise BadInput(f"a stroke may not have more than {_MAX_STROKE_POINTS} points; lift the pen now and then")
+        if tool == "wand":
+            corners = View.parse(record, seen.windows.shape).outline(stroke.points)
+            stroke = replace(stroke, tool="polygon", points=corners)
 
         def draw(opened: OpenImage) -> tuple[set[str], Bounds]:
             fresh = _fill(opened, stroke) if is_fill else stroke

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 from flask import Flask, Response, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException
 
@@ -18,9 +20,11 @@ from hybridseg.io.jsonfiles import parse_json_object, parse_whole
 from hybridseg.labelling.accepted import clear, withdraw
 from hybridseg.labelling.exports import export_result
 from hybridseg.labelling.jobs import KINDS, JobRunner
+from hybridseg.labelling.newest import Newest
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.session import LabelSession
+from hybridseg.labelling.wand import View, find_superpixels_in, segment_in
 from hybridseg.web.gate import KEY_HEADER, Gate
 
 STATIC_DIR = Path(__file__).parent / "static"
@@ -94,7 +98,7 @@ def create_app(gate: Gate, *, page: str) -> Flask:
 def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flask:
     """Return the application of the labelling page."""
     app = create_app(gate, page="index.html")
-    album, previewer = session.album, Previewer()
+    album, previewer, wishes = session.album, Previewer(), Newest()
 
     @app.get("/api/session")
     def get_session() -> dict[str, Any]:
@@ -107,6 +111,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
             "window": session.window,
             "smoothness": session.options.smoothness,
             "specks": session.options.specks,
+            "segments": session.sam is not None,
             "out": album.shelf.out_dir and album.shelf.out_dir.name,
             "images": album.list_images(),
         }
@@ -149,6 +154,23 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         response = _send_picture(found.picture)
         response.headers["X-Class-Pixels"] = ",".join(map(str, found.counts))
         return response
+
+    @app.post("/api/images/<image_id>/superpixels")
+    def send_superpixels(image_id: str) -> Response:
+        body = _read_body("window", "shape", "scale")
+        windows, scale = album.open(image_id)[1].show(_read_bands()), _read_int(body, "scale")
+        view = View.parse(body, windows.shape)
+        return _send_map(wishes.ask(lambda: find_superpixels_in(windows, view, scale)))
+
+    @app.post("/api/images/<image_id>/segment")
+    def send_segment(image_id: str) -> Response:
+        body, sam, bands = _read_body("window", "shape", "points", "box"), session.sam, _read_bands()
+        if sam is None:
+            raise BadInput("there is no network; start the program with --sam-encoder and --sam-decoder")
+        windows = album.open(image_id)[1].show(bands)
+        view = View.parse(body, windows.shape)
+        prompt, key = view.parse_prompt(body), (image_id, bands, str(view))
+        return _send_map(wishes.ask(lambda: segment_in(windows, view, sam, prompt, key=key)))
 
     @app.post(f"/api/images/<image_id>/<any({', '.join(KINDS)}):kind>")
     def start_job(image_id: str, kind: str) -> dict[str, Any]:
@@ -332,6 +354,16 @@ def _send_picture(data: bytes, *, lasting: bool = False) -> Response:
     response = Response(data, mimetype="image/jpeg" if data[:2] == b"\xff\xd8" else "image/png")
     if lasting:
         response.headers["Cache-Control"] = "private, max-age=3600"
+    return response
+
+
+def _send_map(found: np.ndarray | None) -> Response:
+    """Send a map of whole numbers, (rows, cols) uint16, compressed and with its shape; nothing for None."""
+    if found is None:
+        return Response(status=204)
+    response = Response(zlib.compress(found.astype("<u2").tobytes(), 1), mimetype="application/octet-stream")
+    response.headers["Content-Encoding"] = "deflate"
+    response.headers["X-Map-Shape"] = ",".join(map(str, found.shape))
     return response
 
 

@@ -3,10 +3,12 @@
 import io
 import json
 import re
+import zlib
 
 import numpy as np
 import pytest
 
+from hybridseg.io.annotations.strokes import draw_strokes
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
@@ -387,3 +389,41 @@ def test_an_image_that_cannot_be_read(visitor, session, photos):
     assert visitor.get(f"/api/images/{second}").status_code == 400
     (photos / "b.png").unlink()
     assert visitor.get(f"/api/images/{second}").status_code == 404
+
+
+def test_superpixels_and_what_the_wand_selects(visitor, first, session):
+    base = f"/api/images/{first}"
+    view = {"window": [10, 20, 40, 60], "shape": [20, 30]}
+    answer = visitor.change(f"{base}/superpixels", {**view, "scale": 8})
+    assert answer.headers["X-Map-Shape"] == "20,30" and answer.headers["Content-Encoding"] == "deflate"
+    assert len(zlib.decompress(answer.data)) == 2 * 20 * 30
+    area = {"layer": "scribbles", "tool": "wand", "class": 1, "points": [[2, 3], [2, 5], [3, 3], [3, 3]]}
+    assert visitor.change(f"{base}/strokes", {"version": 1, **view, **area}).json["n_strokes"] == 1
+    (stroke,) = session.album.open(first)[1].drawing.log.strokes
+    seeds = draw_strokes((60, 90), [stroke])
+    assert stroke.tool == "polygon" and np.array_equal(np.argwhere(seeds[16]).ravel(), np.arange(26, 28))
+    assert np.array_equal(np.argwhere(seeds[14]).ravel(), np.arange(26, 32)) and (seeds > 0).sum() == 16
+
+
+@pytest.mark.parametrize(
+    ("route", "more"),
+    [
+        ("superpixels", {"scale": 5}), ("superpixels", {"scale": "8"}), ("superpixels", {"scale": 8, "shape": [9]}),
+        ("superpixels", {"scale": 8, "window": [0, 0, 10**9, 10**9]}), ("superpixels", {}),
+        ("strokes", {"points": [[2, 3]]}), ("strokes", {"points": [[-5, 3], [-5, 4]]}), ("strokes", {"shape": None}),
+        ("strokes", {"window": [0, 0, 61, 90]}), ("strokes", {"points": [[0, 0], [0, 1]] * 20_000}),
+    ],
+)  # fmt: skip
+def test_what_the_wand_cannot_do(visitor, first, alive, route, more):
+    body = {"version": 1, "layer": "scribbles", "tool": "wand", "class": 1, "points": [[2, 3], [2, 5]]}
+    body |= {"window": [10, 20, 40, 60], "shape": [20, 30]}
+    answer = visitor.change(f"/api/images/{first}/{route}", {**body, **more})
+    assert answer.status_code == 400 and answer.json["kind"] == "bad"
+    alive(visitor)
+
+
+def test_a_network_that_is_not_there(visitor, first):
+    body = {"window": [10, 20, 40, 60], "shape": [20, 30], "points": [[12, 22, 1]], "box": None}
+    answer = visitor.change(f"/api/images/{first}/segment", body)
+    assert answer.status_code == 400 and "--sam-encoder" in answer.json["error"]
+    assert visitor.get("/api/session").json["segments"] is False

@@ -58,3 +58,18 @@ def join_rings(rings: Sequence[Ring]) -> np.ndarray:
         start = place + 1
     polygon = np.concatenate([*parts, corners[start:]])
     return polygon[(polygon != np.roll(polygon, 1, axis=0)).any(axis=1)]
+
+
+def remove_pieces(regions: np.ndarray, n_pixels: int) -> np.ndarray:
+    """Return numbered regions, (rows, cols) int32, where each piece of fewer pixels joins its largest neighbour.
+
+    Examples
+    --------
+    >>> remove_pieces(np.array([[1, 1, 1], [1, 2, 1], [1, 1, 1]], np.int32), 2)[1].tolist()
+    [1, 1, 1]
+    """
+    from rasterio.features import sieve
+
+    # The library takes no more pixels than the map has.
+    n_pixels = min(n_pixels, regions.size - 1)
+    return sieve(regions, n_pixels, connectivity=4) if n_pixels > 1 else regions

@@ -71,6 +71,14 @@ export class Api {
     return { blob: await answer.blob(), pixels: answer.headers.get("X-Class-Pixels").split(",").map(Number) };
   }
 
+  /** Post JSON, get a map of whole numbers {values, shape}, or null where there is none. */
+  async postForMap(path, body, signal) {
+    const answer = await this.#change("POST", path, body, signal);
+    if (answer.status === 204) return null;
+    const shape = answer.headers.get("X-Map-Shape").split(",").map(Number);
+    return { values: new Uint16Array(await answer.arrayBuffer()), shape };
+  }
+
   /** Put JSON, get JSON. */
   async put(path, body) {
     const answer = await this.#change("PUT", path, body);

@@ -2,7 +2,7 @@
 
 import { byId, press } from "./dom.js";
 
-const TOOLS = ["hand", "pen", "erase", "polygon", "fill"];
+const TOOLS = ["hand", "pen", "erase", "polygon", "fill", "wand"];
 const LAYERS = ["scribbles", "result"];
 const USUAL_SIZE = 12;
 const MAX_SIZE = 1000;

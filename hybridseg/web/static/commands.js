@@ -2,7 +2,7 @@
 
 import { make } from "./dom.js";
 
-const LABELS = { " ": "Space", Escape: "Esc", PageDown: "PageDown", PageUp: "PageUp", ctrl: "Ctrl", shift: "Shift" };
+const LABELS = { " ": "Space", Escape: "Esc", PageDown: "PageDown", PageUp: "PageUp", ctrl: "Ctrl", shift: "Shift", alt: "Alt" };
 
 /** The commands of a page: {group, keys, words, act}; without `act` it only appears in the help, without `words` it does not. */
 export class Commands {

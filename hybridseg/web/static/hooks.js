@@ -14,20 +14,29 @@ export function pointerHooks(page) {
   const takeOver = () => (drawing.stroke && !drawing.polygonOpen) || page.crosshair.hide();
   return {
     active: () => page.picker.armed || drawing.active(),
-    down: (point, isEraser) => {
+    down: (point, isEraser, event) => {
       page.crosshair.hide();
       if (page.picker.armed) return;
+      if (page.wand.active && !isEraser) return page.wand.down(point, event);
       drawing.down(point, isEraser);
     },
-    move: (points) => drawing.move(points),
-    up: (point) => (page.picker.armed ? page.picker.pick(point) : drawing.up(point)),
-    cancel: () => drawing.polygonOpen || drawing.cancel(),
+    move: (points) => {
+      page.wand.move(points);
+      drawing.move(points);
+    },
+    up: (point) => {
+      if (page.picker.armed) return page.picker.pick(point);
+      page.wand.up(point);
+      drawing.up(point);
+    },
+    cancel: () => page.wand.cancel() || drawing.polygonOpen || drawing.cancel(),
     hover: (point) => {
       if (point) takeOver();
       drawing.hover(point);
       showWhere(point, page.state?.transform);
     },
     wheel: (steps) => {
+      if (page.wand.resize(steps)) return true;
       if (page.choice.hasWidth) page.choice.resize(steps);
       return page.choice.hasWidth;
     },

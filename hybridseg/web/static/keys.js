@@ -11,14 +11,15 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 export function labelCommands(page) {
   const commands = new Commands();
   const add = (...command) => commands.add(...command);
-  for (const [tool, key] of Object.entries({ hand: "h", pen: "p", erase: "e", polygon: "g", fill: "b" })) {
-    add("Tools", [key], { hand: "Hand", pen: "Pen", erase: "Eraser", polygon: "Polygon", fill: "Fill" }[tool], () =>
+  const resize = (steps) => page.wand.resize(steps) || page.choice.resize(steps);
+  for (const [tool, key] of Object.entries({ hand: "h", pen: "p", erase: "e", polygon: "g", fill: "b", wand: "a" })) {
+    add("Tools", [key], { hand: "Hand", pen: "Pen", erase: "Eraser", polygon: "Polygon", fill: "Fill", wand: "Smart wand" }[tool], () =>
       page.choice.pickTool(tool),
     );
   }
-  add("Tools", ["+"], "Larger pen; so does the wheel with Ctrl or Alt", () => page.choice.resize(1));
-  add("Tools", ["="], "", () => page.choice.resize(1));
-  add("Tools", ["-"], "Smaller pen", () => page.choice.resize(-1));
+  add("Tools", ["+"], "Larger pen, or areas of the smart wand; so does the wheel with Ctrl or Alt", () => resize(1));
+  add("Tools", ["="], "", () => resize(1));
+  add("Tools", ["-"], "Smaller pen or areas", () => resize(-1));
   add("Tools", ["l"], "Draw on scribbles or on the result", () =>
     page.choice.pickLayer(page.choice.layer === "scribbles" ? "result" : "scribbles"),
   );
@@ -55,6 +56,11 @@ export function labelCommands(page) {
   add("Polygon and fill", ["Backspace"], "Remove the last corner");
   add("Polygon and fill", ["Escape"], "Drop the polygon");
   add("Polygon and fill", ["Click"], "Fill: on Scribbles the area that scribbles enclose; on Result the connected area of one class");
+  add("Smart wand", ["Click"], "Select the area under the pointer; a second click applies it; dragging adds what it crosses");
+  add("Smart wand", ["shift+Click"], "Add an area; so does Space with Shift");
+  add("Smart wand", ["alt+Click"], "Remove an area; so does Space with Alt");
+  add("Smart wand", ["Enter"], "Apply the area");
+  add("Smart wand", ["Escape"], "Drop the area");
   return commands;
 }
 
@@ -65,6 +71,7 @@ export function listenToKeys(page, commands) {
     if (document.querySelector("dialog[open]") || isTyping(event)) return;
     if (event.key === " ") return pressSpace(event);
     if (drawing.polygonOpen && polygonKey(event)) return event.preventDefault();
+    if (!belongsToControl(event) && page.wand.handleKey(event)) return event.preventDefault();
     if (event.target === canvas && event.key in ARROWS) {
       event.preventDefault();
       crosshair.move(...ARROWS[event.key], event.shiftKey);
@@ -101,7 +108,7 @@ export function listenToKeys(page, commands) {
     const tapped = input.spaceHeld && !input.pannedWithSpace;
     holdSpace(false);
     if (!tapped || event.target !== canvas) return;
-    const words = crosshair.press();
+    const words = page.wand.active && crosshair.visible ? page.wand.tap(crosshair.point, event) : crosshair.press();
     if (words) page.messages.say(words);
   }
 

@@ -30,6 +30,7 @@ import { Tone } from "./tone.js";
 import { Drawing } from "./tools.js";
 import { Viewer } from "./viewer.js";
 import { Walk } from "./walk.js";
+import { Wand } from "./wand.js";
 import { cancelWork, listenToFiles, refreshClasses, runImage, saveClasses, setSmoothing } from "./work.js";
 
 const SILENT = "The server does not answer; trying again every two seconds. Your strokes are kept.";
@@ -55,24 +56,25 @@ class LabelPage {
   #tellsPolygon = false;
 
   constructor() {
-    const redraw = () => this.viewer.refresh();
     this.viewer = new Viewer(this.canvas, (path, signal) => this.api.getBlob(path, signal), (error) => this.tellWaiting(error));
-    this.classList = new ClassList(byId("classes"), redraw);
+    this.classList = new ClassList(byId("classes"), () => this.viewer.refresh());
     this.classDialog = new ClassDialog((classes) => saveClasses(this, classes));
     this.choice = new Choice(() => this.#choiceChanged(), () => this.viewer.transform.scale);
     this.drawing = new Drawing({
-      choice: () => this.#whatToDraw(),
+      choice: () => this.whatToDraw(),
       transform: this.viewer.transform,
+      takeArea: () => this.wand.take(),
       onStroke: (stroke) => this.change("strokes", stroke),
       onChange: () => this.#drawingChanged(),
     });
-    this.crosshair = new Crosshair(this.canvas, this.viewer, this.drawing, () => this.#whatToDraw());
+    this.crosshair = new Crosshair(this.canvas, this.viewer, this.drawing, () => this.whatToDraw());
     this.input = new PointerInput(this.canvas, this.viewer, pointerHooks(this));
     this.queue = new ChangeQueue(this.api, queueHooks(this));
     this.jobs = new Jobs(this.api, (state) => this.heed(state));
     this.preview = new Preview(this.api, () => this.#previewWish(), previewHooks(this));
     this.smoothing = new Smoothing((values) => setSmoothing(this, values));
     this.picker = new ClassPicker(this);
+    this.wand = new Wand(this);
     this.shares = new Shares(this);
     this.finish = new Finish(this);
     this.layers = makeLayers(this);
@@ -274,16 +276,16 @@ class LabelPage {
     if (state.job) this.jobs.follow(state);
   }
 
-  #whatToDraw() {
-    // Nothing can be drawn without classes.
-    const able = this.classList.current && this.state;
+  /** What a stroke would be now; without classes nothing can be drawn. */
+  whatToDraw() {
     const { tool, layer, width } = this.choice;
-    return { tool: able ? tool : "hand", layer, width, class: this.classList.index };
+    return { tool: this.classList.current && this.state ? tool : "hand", layer, width, class: this.classList.index };
   }
 
   #choiceChanged() {
-    const tool = this.drawing.stroke?.tool;
-    if (tool && tool !== this.choice.tool) this.drawing.finish();
+    const tool = this.drawing.stroke?.tool ?? "wand";
+    if (tool !== this.choice.tool) this.drawing.finish();
+    this.wand.schedule();
     showPen(this.choice);
     this.input.updateCursor();
     this.preview.schedule();
@@ -373,9 +375,7 @@ class LabelPage {
       document.body.dataset.tiles = missing;
       this.settling.settle(this.viewer);
     });
-    this.viewer.on("complete", () => {
-      document.body.dataset.image = this.state.id;
-    });
+    this.viewer.on("complete", () => (document.body.dataset.image = this.state.id));
     window.addEventListener("hashchange", () => this.#imageOfHash() && this.open(this.#imageOfHash()));
     window.addEventListener("pagehide", () => this.drawing.finish());
     window.addEventListener("beforeunload", (event) => this.queue.items.length && event.preventDefault());

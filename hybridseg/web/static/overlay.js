@@ -1,11 +1,14 @@
 // Strokes that no tile shows yet: in progress, unsent, or just sent.
 
+import { fillRuns } from "./areas.js";
+
 /** Draw strokes on a layer as the server will; the context takes image coordinates. */
 export function paintStrokes(ctx, strokes, classes) {
   for (const stroke of strokes) {
     ctx.globalCompositeOperation = stroke.tool === "erase" ? "destination-out" : "source-over";
     ctx.strokeStyle = ctx.fillStyle = classes[stroke.class]?.color ?? "#888888";
     if (stroke.tool === "polygon") fillPolygon(ctx, stroke.points);
+    else if (stroke.tool === "wand") fillRuns(ctx, stroke);
     else if (stroke.tool !== "fill") drawLine(ctx, stroke.points, Math.max(stroke.width, 1));
   }
   ctx.globalCompositeOperation = "source-over";

@@ -5,7 +5,10 @@ const MIN_STEP = 0.5; // of a CSS pixel
 const CLOSE_BY = 8; // CSS pixels: near enough to the first corner to close a polygon
 const DOUBLE_CLICK_MS = 400;
 
-/** The stroke in progress. `choice()` returns {tool, layer, class, width}; `onStroke` receives finished strokes. */
+/**
+ * The stroke in progress. `choice()` returns {tool, layer, class, width}; `onStroke` receives finished
+ * strokes, `takeArea()` returns the stroke of an area that is selected but not drawn yet, or null.
+ */
 export class Drawing {
   stroke = null; // in progress
   hoverPoint = null; // where the pointer is, in the image
@@ -13,13 +16,15 @@ export class Drawing {
   #transform;
   #onStroke;
   #onChange;
+  #takeArea;
   #lastCorner = 0;
 
-  constructor({ choice, transform, onStroke, onChange }) {
+  constructor({ choice, transform, onStroke, onChange, takeArea }) {
     this.#choice = choice;
     this.#transform = transform;
     this.#onStroke = onStroke;
     this.#onChange = onChange;
+    this.#takeArea = takeArea;
   }
 
   /** Whether the tool draws at all. */
@@ -61,7 +66,7 @@ export class Drawing {
 
   /** Finish the stroke in progress, if it is complete. */
   finish() {
-    const stroke = this.stroke;
+    const stroke = this.stroke ?? this.#takeArea();
     this.stroke = null;
     if (stroke && stroke.points.length >= (stroke.tool === "polygon" ? 3 : 1)) this.#onStroke(stroke);
     this.#onChange();
