@@ -262,7 +262,7 @@ BREAKS = {
         ("data/cocoimport.py", "areas.sort(key=lambda area: not area.is_crowd)", "pass", "data/test_cocoimport.py"),
         ("io/atomic.py", "if not path.is_dir() and not any(", "if False and not any(",
          "data/test_cocoimport.py"),
-        ("data/cocoexport.py", "np.where(small[regions], 0, regions)", "regions", "data/test_cocoexport.py"),
+        ("io/annotations/cocoareas.py", "np.where(small[regions], 0, regions)", "regions", "data/test_cocoexport.py"),
         ("data/cocofetch.py", "with self.decoding:\n                read_image(path)", "if True:\n                pass",
          "data/test_cocofetch.py"),
         ("data/cocoplan.py", "stems[Path(image.name).stem] == 1 and ", "", "data/test_cocofetch.py"),

@@ -28,6 +28,7 @@ from hybridseg.cli.options import (
     refuse_twice,
 )
 from hybridseg.crf.options import CrfOptions
+from hybridseg.errors import join_names
 from hybridseg.figures import FigureOptions
 from hybridseg.labelling.spread import read_seeds, spread_file
 from hybridseg.labelling.spreading import LEARNED_CRF, SPREAD_CRF, SpreadOptions
@@ -184,8 +185,9 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     console.say_all(told)
     album = session.album
     n_images = count_of(len(album.entries), "image")
-    place = album.shelf.out_dir
-    console.say(f"{n_images}; results go {f'to {place}' if place else 'beside them'}.")
+    homes = {album.shelf.home(entry.path) for entry in album.entries.values()}
+    apart = out_dir or settings["annotator"]
+    console.say(f"{n_images}; results go {f'to {join_names(sorted(homes))}' if apart else 'beside them'}.")
     serve(partial(open_label_page, session), **where)
     results = [path for entry in album.entries.values() for path in album.shelf.list_results(entry.path)]
     console.record(images=len(album.entries), done=album.n_done)

@@ -107,7 +107,6 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
             "window": session.window,
             "smoothness": session.options.smoothness,
             "specks": session.options.specks,
-            "out": album.shelf.out_dir and album.shelf.out_dir.name,
             "images": album.list_images(),
         }
 
@@ -129,7 +128,14 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
 
     @app.get("/api/images/<image_id>/thumbnail")
     def send_thumbnail(image_id: str) -> Response:
-        return _send_picture(album.draw_thumbnail(image_id), lasting=True)
+        try:
+            return _send_picture(album.draw_thumbnail(image_id), lasting=True)
+        except (BadInput, MissingInput) as error:
+            if image_id not in album.entries:
+                raise
+            # The list tells why an image has no picture; an error would be one of the page.
+            fault = str(error).replace(str(album.entries[image_id].path.parent) + "/", "")
+            return Response(status=204, headers={"X-Fault": quote(fault[:1000])})
 
     @app.get("/api/images/<image_id>/shares")
     def get_shares(image_id: str) -> dict[str, Any]:
