@@ -19,7 +19,6 @@ from hybridseg.labelling.accepted import clear, withdraw
 from hybridseg.labelling.exports import export_result
 from hybridseg.labelling.jobs import KINDS, JobRunner
 from hybridseg.labelling.preview import Previewer
-from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.session import LabelSession
 from hybridseg.web.gate import KEY_HEADER, Gate
 
@@ -91,9 +90,9 @@ def create_app(gate: Gate, *, page: str) -> Flask:
     return app
 
 
-def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flask:
-    """Return the application of the labelling page."""
-    app = create_app(gate, page="index.html")
+def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate, *, page: str = "index.html") -> Flask:
+    """Return the application of the labelling page, with that page or another one at its address."""
+    app = create_app(gate, page=page)
     album, previewer = session.album, Previewer()
 
     @app.get("/api/session")
@@ -103,7 +102,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
             # Read before the classes: a page whose classes are newer than this number asks again, with older ones it
             # would not.
             "classes_version": album.classes_version,
-            "classes": _list_classes(album.table),
+            "classes": list_classes(album.table),
             "window": session.window,
             "smoothness": session.options.smoothness,
             "specks": session.options.specks,
@@ -117,7 +116,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
     @app.get("/api/images/<image_id>/<any(picture, scribbles, result):layer>/<int:level>/<int:row>/<int:col>")
     def send_tile(image_id: str, layer: str, level: int, row: int, col: int) -> Response:
         data = session.draw_tile(image_id, layer, (level, row, col), bands=_read_bands())
-        return _send_picture(data, lasting=layer == "picture")
+        return send_picture(data, lasting=layer == "picture")
 
     @app.get("/api/images/<image_id>/export")
     def export(image_id: str) -> Response:
@@ -129,7 +128,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
     @app.get("/api/images/<image_id>/thumbnail")
     def send_thumbnail(image_id: str) -> Response:
         try:
-            return _send_picture(album.draw_thumbnail(image_id), lasting=True)
+            return send_picture(album.draw_thumbnail(image_id), lasting=True)
         except (BadInput, MissingInput) as error:
             if image_id not in album.entries:
                 raise
@@ -152,7 +151,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         found = previewer.preview(opened, (row, col, rows, cols), session.options, teach=teach)
         if found is None:
             return Response(status=204)
-        response = _send_picture(found.picture)
+        response = send_picture(found.picture)
         response.headers["X-Class-Pixels"] = ",".join(map(str, found.counts))
         return response
 
@@ -228,39 +227,10 @@ def _add_changes(app: Flask, session: LabelSession) -> None:
         body = _read_body("version", "classes")
         album = session.album
         album.set_classes(_read_int(body, "version"), ClassTable.from_records(body["classes"]))
-        return {"classes_version": album.classes_version, "classes": _list_classes(album.table)}
+        return {"classes_version": album.classes_version, "classes": list_classes(album.table)}
 
 
-def create_review_app(session: ReviewSession, gate: Gate) -> Flask:
-    """Return the application of the review page."""
-    app = create_app(gate, page="review.html")
-
-    @app.get("/api/session")
-    def get_session() -> dict[str, Any]:
-        return {"mode": "review"}
-
-    @app.get("/api/review")
-    def get_review() -> dict[str, Any]:
-        return {
-            "items": session.list_items(),
-            "classes": _list_classes(session.table),
-            "skipped": [str(problem) for problem in session.problems],
-        }
-
-    @app.get("/api/review/<image_id>")
-    def get_image(image_id: str) -> dict[str, Any]:
-        return {"confusion": session.list_confusions(image_id)}
-
-    @app.get(
-        "/api/review/<image_id>/<any(picture, manual, automatic, disagreement):layer>/<int:level>/<int:row>/<int:col>"
-    )
-    def send_tile(image_id: str, layer: str, level: int, row: int, col: int) -> Response:
-        return _send_picture(session.draw_tile(image_id, layer, (level, row, col)), lasting=layer == "picture")
-
-    return app
-
-
-def _list_classes(table: ClassTable | None) -> list[dict[str, Any]]:
+def list_classes(table: ClassTable | None) -> list[dict[str, Any]]:
     """Return the name and the colour of every class."""
     return [] if table is None else table.to_records(as_hex=True)
 
@@ -334,7 +304,8 @@ def _send_file(name: str, data: bytes) -> Response:
     return Response(data, mimetype=kinds.get(Path(name).suffix, "application/octet-stream"))
 
 
-def _send_picture(data: bytes, *, lasting: bool = False) -> Response:
+def send_picture(data: bytes, *, lasting: bool = False) -> Response:
+    """Return an answer with a picture; one that is `lasting` need not be asked for again."""
     response = Response(data, mimetype="image/jpeg" if data[:2] == b"\xff\xd8" else "image/png")
     if lasting:
         response.headers["Cache-Control"] = "private, max-age=3600"
