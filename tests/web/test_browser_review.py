@@ -232,7 +232,7 @@ def test_mending_and_back(own_results, serve, browse, scene):
     water = CLASS_NAMES.index("water") + 1
     tab.press(str(water))
     tab.scribble((300, 40), (300, 80))
-    tab.accept(among=1)
+    tab.accept()
     labels = read_labelmap(own_results / "sure_mres.mat")
     assert labels.table.names[labels.labels[300, 60]] == "water"
     kept = np.ones(scene.labels.shape, bool)
