@@ -75,6 +75,23 @@ class Confusion:
         """Share of the compared pixels whose class is right."""
         return float(np.trace(self.counts)) / self.n_pixels if self.n_pixels else None
 
+    @property
+    def kappa(self) -> float | None:
+        """Cohen's kappa: 1 for full agreement, 0 for that of chance; None where there is nothing to compare.
+
+        Examples
+        --------
+        >>> table, first = ClassTable.from_names(["water", "sand"]), np.array([[0, 0, 0, 1]])
+        >>> count_confusion(first, np.array([[0, 0, 1, 1]]), table).kappa
+        0.5
+        """
+        counts = self.counts / max(self.counts.sum(), 1)
+        by_chance = float(counts.sum(axis=1) @ counts.sum(axis=0))
+        if self.accuracy is None or by_chance == 1:
+            # All pixels have one class in both: no chance is left to agree by.
+            return None
+        return round((float(np.trace(counts)) - by_chance) / (1 - by_chance), 12)
+
     def scores(self, name: str) -> list[float | None]:
         """Return one of `SCORES` for every class; None for one that is not in the truth."""
         hits = np.diag(self.counts)

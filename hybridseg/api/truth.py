@@ -18,6 +18,7 @@ from hybridseg.cli.console import Console
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, BadUsage
 from hybridseg.figures import FigureOptions
+from hybridseg.labelling.judging import Judging
 from hybridseg.labelling.opening import open_session
 from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.spread import DrawnSeeds, SpreadResult, read_seeds, spread_file
@@ -157,7 +158,8 @@ def label(
     sam_encoder, sam_decoder
         Both networks of Segment Anything as ONNX files, for the smart wand; they need onnxruntime and onnx.
     review
-        Show the manual and automatic results in this folder side by side instead.
+        Decide about the automatic results in this folder instead: accept, reject, mend. Of two folders: compare the
+        results of two people or runs.
     port
         Port on which the page is served; by default the same as before, or any free one.
     host, i_know
@@ -179,23 +181,40 @@ def label(
     >>> page = hs.label("photos", labels=["water", "sand"])  # doctest: +SKIP
     >>> page.stop()  # doctest: +SKIP
     """
-    from hybridseg.web.serve import check_host, find_usual_port, open_label_page, open_review_page, serve
+    from hybridseg.web.serve import (
+        check_host,
+        find_usual_port,
+        open_comparison_page,
+        open_label_page,
+        open_review_page,
+        serve,
+    )
 
     console, paths, progress = Console(), list_paths(photos), progress or show_progress()
     if masks is not None and (import_ is not None or review):
         raise BadUsage("give --masks alone, without --import or --review")
+    if import_ is not None and review:
+        raise BadUsage("--import is for labelling; --review shows the results that are there")
     for warning in check_host(host, i_know=i_know):
         console.warn(warning)
     where: dict[str, Any] = {"host": host, "port": port, "usual_port": find_usual_port(find_path(out) or paths[0])}
+    options = SpreadOptions(scale, crf, features, others, smoothness, specks)
     if review:
-        if len(paths) > 1:
-            raise BadUsage("--review shows the results in one folder; give one")
-        open_page = partial(open_review_page, ReviewSession(paths[0], progress=progress))
+        if len(paths) > 2:
+            raise BadUsage("--review shows the results in one folder, or compares those in two; give one or two")
+        found = ReviewSession(*paths, progress=progress)
+        open_page = partial(open_comparison_page, found)
+        if len(paths) == 1:
+            judging = Judging(
+                found, table=find_table(labels, colors), out_dir=find_path(out), annotator=annotator, options=options,
+                window=window, figures=figures,
+            )  # fmt: skip
+            open_page = partial(open_review_page, judging)
     else:
         session, told = open_session(
             paths, table=find_table(labels, colors), out_dir=find_path(out), annotator=annotator,
             masks_dir=find_path(masks), import_path=find_path(import_),
-            options=SpreadOptions(scale, crf, features, others, smoothness, specks),
+            options=options,
             window=window, figures=figures, sam_encoder=find_path(sam_encoder), sam_decoder=find_path(sam_decoder),
             progress=progress,
         )  # fmt: skip

@@ -19,6 +19,7 @@ from hybridseg.cli.options import (
     read_table,
 )
 from hybridseg.confusion import SCORES, Confusion
+from hybridseg.errors import join_names
 from hybridseg.evaluation.agreement import measure_agreement
 from hybridseg.evaluation.errorpanels import PanelOptions
 from hybridseg.evaluation.pairs import find_pairs, find_photos
@@ -169,7 +170,9 @@ def agreement(console: Console, *, folder: Path, out_dir: Path | None) -> None:
     if rows:
         console.table(("people", "agreement", "kappa"), rows)
         console.table(("class", "agreement"), [(name, _show(dice)) for name, dice in found.classes.items()])
-    console.record(pairs=[one.to_record() for one in found.pairs], classes=found.classes)
+    for person, stems in found.alone.items():
+        console.say(f"left out, as only {person} labelled them ({len(stems)}): {join_names(stems)}")
+    console.record(pairs=[one.to_record() for one in found.pairs], classes=found.classes, alone=found.alone)
     console.wrote(*found.written)
     console.finish(found.problems, n_done=len(found.images))
 

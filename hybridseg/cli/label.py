@@ -28,6 +28,7 @@ from hybridseg.cli.options import (
     refuse_twice,
 )
 from hybridseg.crf.options import CrfOptions
+from hybridseg.errors import join_names
 from hybridseg.figures import FigureOptions
 from hybridseg.labelling.spread import read_seeds, spread_file
 from hybridseg.labelling.spreading import LEARNED_CRF, SPREAD_CRF, SpreadOptions
@@ -114,7 +115,8 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
     "review_dir",
     metavar="DIR",
     type=path_type,
-    help="Show manual and automatic results side by side instead.",
+    help="Decide about the automatic results in DIR instead: accept, reject or mend them. Followed by another DIR: "
+    "compare the results of two people or runs.",
 )
 @click.option(
     "--port",
@@ -153,27 +155,54 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
     and on your own machine, before you open the address that it printed:
       ssh -L 8765:localhost:8765 SERVER
     """
-    refuse_twice(next(iter(inputs), None), settings["images_dir"])
-    inputs = (*inputs, *filter(None, [settings["images_dir"]]))
-    if bool(inputs) == bool(settings["review_dir"]):
-        raise click.UsageError("Give images or folders to label, or --review DIR, but not both.")
+    review_dir, compared = settings["review_dir"], inputs
+    if review_dir is None:
+        refuse_twice(next(iter(inputs), None), settings["images_dir"])
+        inputs = (*inputs, *filter(None, [settings["images_dir"]]))
+    if not (inputs or review_dir):
+        raise click.UsageError("Give images or folders to label, or --review DIR.")
+    if review_dir and len(compared) > 1:
+        raise click.UsageError("Give --review one folder, or two to compare: --review A B.")
+    if review_dir and settings["import_path"]:
+        raise click.UsageError("--import is for labelling; --review shows the results that are there.")
     if settings["masks_dir"] and (settings["import_path"] or settings["review_dir"]):
         raise click.UsageError("Give --masks alone, without --import or --review.")
-    from hybridseg.web.serve import check_host, find_usual_port, serve
+    from hybridseg.web.serve import check_host, find_usual_port
 
     for warning in check_host(settings["host"], i_know=settings["i_know"]):
         console.warn(warning)
     where = {name: settings[name] for name in ("host", "port")}
-    where |= {"usual_port": find_usual_port(settings["out_dir"] or settings["review_dir"] or inputs[0])}
+    where |= {"usual_port": find_usual_port(settings["out_dir"] or review_dir or inputs[0])}
     where |= {"say": console.insist, "open_browser": not settings["no_browser"]}
-    if settings["review_dir"]:
-        from hybridseg.labelling.review import ReviewSession
-        from hybridseg.web.serve import open_review_page
-
-        review = ReviewSession(settings["review_dir"], progress=console.progress)
-        serve(partial(open_review_page, review), **where)
+    if review_dir:
+        _serve_review(console, (review_dir, *compared), settings, where)
         return
     _serve_labelling(console, inputs, settings, where)
+
+
+def _serve_review(console: Console, folders: tuple[Path, ...], settings: dict[str, Any], where: Any) -> None:
+    from hybridseg.labelling.judging import Judging
+    from hybridseg.labelling.review import ReviewSession
+    from hybridseg.web.serve import open_comparison_page, open_review_page, serve
+
+    if len(folders) > 1:
+        review = ReviewSession(*folders, images_dir=settings["images_dir"], progress=console.progress)
+        serve(partial(open_comparison_page, review), **where)
+        return
+    if settings["images_dir"]:
+        raise click.UsageError("--images is for --review A B; results of one folder are shown on their own images.")
+    judging = Judging(
+        ReviewSession(*folders, progress=console.progress),
+        table=read_table(settings["labels_path"], settings["colors_path"]),
+        out_dir=settings["out_dir"],
+        annotator=settings["annotator"],
+        options=_read_spread_options(settings),
+        window=settings["window"],
+        figures=read_options(FigureOptions, settings),
+    )
+    serve(partial(open_review_page, judging), **where)
+    if judging.decisions.path.exists():
+        console.wrote(judging.decisions.path, text=f"\nStopped; the decisions are in {judging.decisions.path}.")
 
 
 def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[str, Any], where: Any) -> None:
@@ -198,8 +227,9 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     console.say_all(told)
     album = session.album
     n_images = count_of(len(album.entries), "image")
-    place = album.shelf.out_dir
-    console.say(f"{n_images}; results go {f'to {place}' if place else 'beside them'}.")
+    homes = {album.shelf.home(entry.path) for entry in album.entries.values()}
+    apart = out_dir or settings["annotator"]
+    console.say(f"{n_images}; results go {f'to {join_names(sorted(homes))}' if apart else 'beside them'}.")
     serve(partial(open_label_page, session), **where)
     results = [path for entry in album.entries.values() for path in album.shelf.list_results(entry.path)]
     console.record(images=len(album.entries), done=album.n_done)

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from hybridseg.classes import ClassTable, class_key, split_names
 from hybridseg.errors import BadInput, HybridSegError, OutputExists, Problem, count_problems
-from hybridseg.io.annotations.canvas import Mask
-from hybridseg.io.annotations.items import find_class
-from hybridseg.io.annotations.outlines import join_rings, trace_regions
-from hybridseg.io.annotations.runlengths import encode_rle, pack_counts
-from hybridseg.io.atomic import write_text
+from hybridseg.io.annotations.cocoareas import CocoAreas
 from hybridseg.io.images import describe_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
@@ -26,8 +17,6 @@ from hybridseg.io.pairing import Pair
 from hybridseg.markup import count_of, render_table, render_text, short_path
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
-
-_BACKGROUND = ("background", "null")
 
 
 @dataclass(frozen=True)
@@ -98,10 +87,7 @@ def export_coco(
         if path.exists() and not overwrite:
             raise OutputExists(f"{path} is there already; give --overwrite to replace it, or another --out")
         problems, known = list(problems), None
-        names: dict[str, int] = {}
-        images: list[dict[str, Any]] = []
-        annotations: list[dict[str, Any]] = []
-        n_small = 0
+        areas = CocoAreas(rle=options.rle, min_area=options.min_area)
         for pair in progress(pairs, label="tracing areas"):
             try:
                 labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
@@ -112,60 +98,13 @@ def export_coco(
                 problems.append(Problem.of(pair.labels_path, error))
                 continue
             known = own if known is None else known.union(own)
-            left_out = {class_key(name) for name in split_names(options.without or (), own.names)}
-            images.append({"id": len(images) + 1, "file_name": info.path.name, "height": info.rows, "width": info.cols})
-            for class_id, name in enumerate(own.names):
-                if class_key(name) in left_out or (options.without is None and _is_background(name)):
-                    continue
-                category_id = names.setdefault(class_key(name), len(names) + 1)
-                for row in _list_areas(labelmap.labels == class_id, options):
-                    if row is None:
-                        n_small += 1
-                        continue
-                    owner = {"id": len(annotations) + 1, "image_id": len(images), "category_id": category_id}
-                    annotations.append({**owner, **row, "iscrowd": 0})
+            left_out = None
+            if options.without is not None:
+                left_out = {class_key(name) for name in split_names(options.without, own.names)}
+            areas.add(labelmap.labels, own, info, left_out=left_out)
         if known is None:
             raise BadInput("no label map can be used:" + "".join(f"\n  {problem}" for problem in problems[:5]))
         for name in split_names(options.without or (), known.names):
             known.index(name)
-        spelled = dict(zip(known.keys, known.names, strict=True))
-        categories = [{"id": number, "name": spelled[key]} for key, number in names.items()]
-        record = {"images": images, "annotations": annotations, "categories": categories}
-        write_text(path, json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
-        counts = Counter(row["category_id"] for row in annotations)
-        n_areas = {spelled[key]: counts[number] for key, number in names.items()}
-        return CocoExportResult(path, len(images), n_areas, n_small, tuple(problems))
-
-
-def _is_background(name: str) -> bool:
-    return class_key(name) in _BACKGROUND or find_class(name) is None
-
-
-def _list_areas(mask: np.ndarray, options: CocoExportOptions) -> Iterator[dict[str, Any] | None]:
-    """Yield what COCO says of each connected area of a mask, (rows, cols) bool; None for one that is too small."""
-    from scipy.ndimage import find_objects, label
-
-    # Pixels that touch at a corner only are apart, as in `trace_regions`.
-    regions, n_regions = label(mask)
-    sizes = np.bincount(regions.ravel(), minlength=n_regions + 1)
-    boxes = find_objects(regions)
-    small = sizes < options.min_area
-    yield from [None] * int(small[1:].sum())
-    small[0] = True
-    if options.rle:
-        for number in np.flatnonzero(~small).tolist():
-            rows, cols = boxes[number - 1]
-            area = Mask(regions[rows, cols] == number, (rows.start, cols.start))
-            rle = encode_rle(area, (mask.shape[0], mask.shape[1]))
-            packed = {"size": list(rle.shape), "counts": pack_counts(rle.counts.tolist())}
-            yield _describe(packed, sizes[number], boxes[number - 1])
-        return
-    for number, rings in trace_regions(np.where(small[regions], 0, regions)):
-        polygon = join_rings(rings)[:, ::-1].astype(int).ravel().tolist()
-        yield _describe([polygon], sizes[number], boxes[number - 1])
-
-
-def _describe(segmentation: Any, size: int, box: tuple[slice, slice]) -> dict[str, Any]:
-    rows, cols = box
-    corner = [cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start]
-    return {"segmentation": segmentation, "area": int(size), "bbox": corner}
+        areas.write(path, known)
+        return CocoExportResult(path, areas.n_images, areas.count_areas(known), areas.n_small, tuple(problems))

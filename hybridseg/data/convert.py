@@ -11,7 +11,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, remap, seeds_to_labels
 from hybridseg.data.picturemasks import nearest_classes, threshold_grey
-from hybridseg.errors import BadInput, HybridSegError, Problem, count_problems, located
+from hybridseg.errors import BadInput, HybridSegError, Problem, count_problems, join_names, located
 from hybridseg.io.annotations.areas import ENDINGS, write_mask
 from hybridseg.io.annotations.painted import paint_annotations
 from hybridseg.io.atomic import claim_folder
@@ -30,13 +30,18 @@ from hybridseg.progress import Progress, no_progress
 _MUCH = 0.5
 
 
+class _NoAreas(BadInput):
+    """A file has scribbles alone."""
+
+
 @dataclass(frozen=True)
 class ConvertOptions:
     """What masks become, and how blurred ones are read."""
 
     to: str = option(
         "png",
-        "Format of the label maps; or files for labelme, for Doodler (.npz), or polygons for a GIS (GeoPackage).",
+        "Format of the label maps; or files for labelme, for COCO (one of each image), for Doodler (.npz), or polygons "
+        "for a GIS (GeoPackage).",
         choices=tuple(ENDINGS),
     )
     threshold: int | None = option(
@@ -98,7 +103,7 @@ def convert_masks(
 ) -> ConvertResult:
     """Write the mask of every image as a label map ``NAME_mres.mat``, ``NAME_label.png`` or ``NAME_label.tif``.
 
-    Or for other programs: ``NAME.json`` (labelme), ``NAME.npz`` (Doodler) or ``NAME.gpkg`` (GeoPackage).
+    Or for other programs: ``NAME.json`` (labelme or COCO), ``NAME.npz`` (Doodler) or ``NAME.gpkg`` (GeoPackage).
 
     Parameters
     ----------
@@ -125,6 +130,7 @@ def convert_masks(
     out_dir = out_dir or home.resolve().with_name(f"{home.resolve().name}_{options.to}")
     found = find_labelled(inputs, images_dir=images_dir, order=CONVERTIBLE)
     problems, written, skipped = list(found.problems), [], []
+    unfinished: dict[str, Problem] = {}
     sources = {path.resolve() for pair in found.pairs for path in (pair.image_path, pair.labels_path)}
     is_blurred = options.threshold is not None or options.nearest_color
     if is_blurred and found.pairs and not any(_is_picture(pair.labels_path, options) for pair in found.pairs):
@@ -140,16 +146,24 @@ def convert_masks(
                 if target.resolve() in sources:
                     raise BadInput(f"would be replaced by its own copy {target.name}; give --out for another folder")
                 labelmap, notes = _read_mask(pair, options, table)
+            except _NoAreas as error:
+                unfinished[pair.image_path.name] = Problem.of(pair.labels_path, error)
+                continue
             except HybridSegError as error:
                 problems.append(Problem.of(pair.labels_path, error))
                 continue
             write_mask(target, labelmap, pair.image_path, to=options.to)
             written.append(Converted(target, notes))
+    rest = found.describe_rest()
+    if not (written or skipped):
+        problems += unfinished.values()
+    elif unfinished:
+        rest += [f"in progress, with scribbles alone, and left out: {join_names(unfinished)}"]
     if not (written or skipped):
         with suppress(OSError):
             out_dir.rmdir()
         raise BadInput("nothing was converted:\n" + "\n".join(f"  {problem}" for problem in problems))
-    return ConvertResult(out_dir, tuple(written), tuple(skipped), tuple(found.describe_rest()), tuple(problems))
+    return ConvertResult(out_dir, tuple(written), tuple(skipped), tuple(rest), tuple(problems))
 
 
 def _read_mask(pair: Pair, options: ConvertOptions, table: ClassTable | None) -> tuple[LabelMap, tuple[str, ...]]:
@@ -213,7 +227,7 @@ def _read_picture(path: Path, options: ConvertOptions, table: ClassTable | None)
 def _read_areas(path: Path, info: ImageInfo, table: ClassTable | None) -> tuple[LabelMap, tuple[str, ...]]:
     drawn = paint_annotations(path, shape=info.shape, image_name=info.path.name, table=table)
     if drawn.areas is None:
-        raise BadInput(f"{path} has no areas; spread its scribbles over the image: `hybridseg crf {info.path} {path}`")
+        raise _NoAreas(f"{path} has no areas; spread its scribbles over the image: `hybridseg crf {info.path} {path}`")
     n_void = np.count_nonzero(drawn.areas == 0)
     void = (f"{n_void / drawn.areas.size:.1%} of the pixels have no area and became void",) if n_void else ()
     return LabelMap(seeds_to_labels(drawn.areas), drawn.table, drawn.scribbles), drawn.warnings + void

@@ -48,20 +48,8 @@ class Agreement:
 
     @property
     def kappa(self) -> float | None:
-        """Return Cohen's kappa: 1 for full agreement, 0 for that of chance; None where there is nothing to compare.
-
-        Examples
-        --------
-        >>> table, first = ClassTable.from_names(["water", "sand"]), np.array([[0, 0, 0, 1]])
-        >>> Agreement("", "Ann", "Bob", count_confusion(first, np.array([[0, 0, 1, 1]]), table)).kappa
-        0.5
-        """
-        counts = self.confusion.counts / max(self.confusion.counts.sum(), 1)
-        by_chance = float(counts.sum(axis=1) @ counts.sum(axis=0))
-        if self.share is None or by_chance == 1:
-            # Both gave one class to all pixels: no chance is left to agree by.
-            return None
-        return round((self.share - by_chance) / (1 - by_chance), 12)
+        """Cohen's kappa, see `Confusion.kappa`."""
+        return self.confusion.kappa
 
     def to_record(self) -> dict[str, str | float | int | None]:
         """Return a row of the table."""
@@ -73,13 +61,20 @@ class Agreement:
 
 @dataclass(frozen=True)
 class AgreementResult:
-    """Of each pair of people: each image, and all together; the mean agreement on each class; and what was written."""
+    """Of each pair of people: each image, and all together; the mean agreement on each class; and what was written.
+
+    Parameters
+    ----------
+    alone : dict of str to list of str
+        The images that only one person labelled, by that person.
+    """
 
     images: tuple[Agreement, ...]
     pairs: tuple[Agreement, ...]
     classes: dict[str, float | None]
     written: tuple[Path, ...]
     problems: tuple[Problem, ...]
+    alone: dict[str, list[str]]
 
 
 def measure_agreement(
@@ -119,10 +114,11 @@ def measure_agreement(
         check_table(table_path, COLUMNS, advice="give another --out")
         check_ours(maps.values(), marks=_OURS, advice="give another --out")
         for stem in progress(shared, label="comparing"):
+            paths = {name: m[stem] for name, m in people.items() if stem in m}
             try:
-                rows, differences = _compare(stem, {name: m[stem] for name, m in people.items() if stem in m})
+                rows, differences = _compare(stem, paths)
             except HybridSegError as error:
-                problems.append(Problem.of(home / stem, error))
+                problems.append(Problem.of(_find_named(paths, error), error))
                 continue
             found += rows
             write_labelmap(maps[stem], differences)
@@ -131,7 +127,15 @@ def measure_agreement(
         if found:
             write_csv(table_path, COLUMNS, [one.to_record() for one in (*found, *pairs)])
             written.insert(0, table_path)
-    return AgreementResult(tuple(found), pairs, _score_classes(pairs), tuple(written), tuple(problems))
+    alone = {name: [stem for stem in maps if stem not in shared] for name, maps in people.items()}
+    alone = {name: stems for name, stems in alone.items() if stems}
+    return AgreementResult(tuple(found), pairs, _score_classes(pairs), tuple(written), tuple(problems), alone)
+
+
+def _find_named(paths: dict[str, Path], error: Exception) -> Path:
+    """Return the label map of an image that an error is about: the one that it begins with."""
+    first = next(iter(paths.values()))
+    return next((path for path in paths.values() if str(error).startswith(str(path))), first)
 
 
 def _find_people(home: Path) -> dict[str, dict[str, Path]]:

@@ -37,8 +37,8 @@ class Album:
         None: the classes that were saved here before, or those of earlier work; otherwise the page asks for them.
     out_dir : pathlib.Path or None
         None: results go beside each image.
-    class_dir : pathlib.Path or None
-        Where the class list is kept; None: with the results.
+    person : pathlib.Path
+        The folder of one person, below that; the class list is kept above it, for all of them.
 
     Raises
     ------
@@ -61,13 +61,13 @@ class Album:
         *,
         table: ClassTable | None = None,
         out_dir: Path | None = None,
-        class_dir: Path | None = None,
+        person: Path = Path(),
     ) -> None:
         for path in image_paths:
             check_regular(path)
-        self.shelf = Shelf(out_dir)
+        self.shelf = Shelf(out_dir, person)
         _refuse_same_targets(image_paths, self.shelf)
-        self._class_dir = class_dir or out_dir or image_paths[0].parent
+        self._class_dir = out_dir or image_paths[0].parent
         self.table = table or _read_saved_classes(self._class_dir)
         self.classes_version = 1
         entries = (ImageEntry(name_opaquely(path), path, self.shelf.read_state(path)) for path in image_paths)

@@ -13,7 +13,7 @@ from hybridseg.io.locks import lock_output
 from hybridseg.io.windows import ImageWindows
 from hybridseg.labelling.entries import ImageEntry, Job, JobCancelled, OpenImage
 from hybridseg.labelling.session import LabelSession
-from hybridseg.labelling.spread import DrawnSeeds, ground_truth_path, spread_over, write_ground_truth
+from hybridseg.labelling.spread import DrawnSeeds, spread_over, write_ground_truth
 
 logger = logging.getLogger(__name__)
 
@@ -133,13 +133,13 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
         return
     job.begin("writing the files", 3, n_steps)
     _check_size(opened.windows)
-    out_dir = session.album.shelf.out_dir
-    with lock_output(ground_truth_path(opened.windows.path, out_dir), wait=True):
-        written = write_ground_truth(opened.windows, labels, drawn, out_dir=out_dir, figures=session.figures)
+    shelf, path = session.album.shelf, opened.windows.path
+    with lock_output(shelf.truth_path(path), wait=True):
+        written = write_ground_truth(opened.windows, labels, drawn, out_dir=shelf.home(path), figures=session.figures)
         entry.written = tuple(path.relative_to(written[0].parent).as_posix() for path in written)
         done = session.mark_accepted(entry, opened, version)
     if not done:
-        session.album.shelf.put_aside(entry.path)
+        shelf.put_aside(entry.path)
     entry.message = f"Wrote {', '.join(entry.written)}."
     entry.message_kind = "good"
     if not done:

@@ -65,12 +65,8 @@ def open_session(
     image_paths = find_images(inputs)
     _require_an_image(image_paths)
     sam = Sam(sam_encoder, sam_decoder) if sam_encoder and sam_decoder else None
-    class_dir = None
-    if annotator is not None:
-        class_dir = out_dir or image_paths[0].parent
-        out_dir = find_own_folder(class_dir, annotator)
-    album = Album(image_paths, table=table, out_dir=out_dir, class_dir=class_dir)
-    for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
+    album = Album(image_paths, table=table, out_dir=out_dir, person=find_own_folder(annotator))
+    for folder in {album.shelf.home(path) for path in image_paths}:
         claim_folder(folder)
     session = LabelSession(album, options=options, window=window, figures=figures, sam=sam)
     source = masks_dir or import_path
@@ -78,20 +74,22 @@ def open_session(
     return session, told
 
 
-def find_own_folder(folder: Path, annotator: str) -> Path:
-    """Return where a person's strokes and results are kept, below the folder of the results of all.
+def find_own_folder(annotator: str | None) -> Path:
+    """Return where a person's strokes and results are kept, below the folder of the results of all; None: in that.
 
     Raises
     ------
     BadInput
         When no folder can have that name.
     """
+    if annotator is None:
+        return Path()
     if not re.fullmatch(r"\w[\w .-]{0,59}", annotator) or annotator != annotator.strip(" ."):
         raise BadInput(
             f"--annotator {annotator[:60]!r} becomes the name of a folder: use up to 60 letters, digits, spaces, "
             "dots, - or _, and begin with a letter or digit"
         )
-    return folder / PEOPLE_DIR / annotator
+    return Path(PEOPLE_DIR) / annotator
 
 
 def _require_an_image(paths: Sequence[Path]) -> None:

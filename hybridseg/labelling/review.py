@@ -1,4 +1,4 @@
-"""Manual and automatic results of a folder side by side: where they disagree, and which image to label next."""
+"""Two results of each image side by side: where they disagree, and which image to look at next."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ from hybridseg.batch.manifest import DONE, Manifest
 from hybridseg.batch.results import ENTROPY, average_known, find_disagreement, read_confidence
 from hybridseg.classes import VOID, ClassTable, labels_to_seeds
 from hybridseg.confusion import count_confusion
-from hybridseg.errors import HybridSegError, MissingInput, Problem
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, join_names
 from hybridseg.io.images import ImageInfo, describe_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
-from hybridseg.io.pairing import MACHINE_KINDS, image_stem, list_files, list_images, machine_ending, result_kind
+from hybridseg.io.pairing import (
+    MACHINE_KINDS,
+    PEOPLE_DIR,
+    image_stem,
+    list_files,
+    list_images,
+    machine_ending,
+    result_kind,
+)
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.entries import name_opaquely
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
@@ -33,8 +41,14 @@ _DIFFERS = ClassTable(("differs",), ((230, 30, 90),))
 class ReviewItem:
     """An image, its results and how much they disagree.
 
+    Of two people or runs, the result of the first stands for the manual one, that of the other for the automatic one.
+
     Parameters
     ----------
+    manual_made_by : str or None
+        The record in the manual result.
+    kappa : float or None
+        Cohen's kappa of the two results.
     disagreement : float or None
         Share of differing classes, among the pixels that have a class in both results.
     uncertainty : float or None
@@ -50,7 +64,9 @@ class ReviewItem:
     measures: dict[str, float] = field(default_factory=dict)
     """Of a run of `segment`, see `hybridseg.batch.results.ImageResult`."""
     disagreement: float | None = None
+    kappa: float | None = None
     uncertainty: float | None = None
+    manual_made_by: str | None = None
     maps: OpenPair | None = None
 
     @property
@@ -70,10 +86,14 @@ class OpenPair:
 
 
 class ReviewSession:
-    """The images of a folder that have a result.
+    """The images of a folder that have a result, or those with one in each of two folders.
 
     Parameters
     ----------
+    other : pathlib.Path or None
+        The results of another person or run, to compare with those in `folder`.
+    images_dir : pathlib.Path or None
+        Where the images of the two are, if neither beside them nor where a run or `label --annotator` had them.
     progress : Progress
         Over the images: all results are read once.
 
@@ -83,13 +103,27 @@ class ReviewSession:
         When no image has a result.
     """
 
-    def __init__(self, folder: Path, *, progress: Progress = no_progress) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        other: Path | None = None,
+        *,
+        images_dir: Path | None = None,
+        progress: Progress = no_progress,
+    ) -> None:
+        self.folder, self.sides = folder, ("Manual", "Automatic")
         self.problems: list[Problem] = []
         self.table: ClassTable | None = None
         self._items: dict[str, ReviewItem] = {}
         self._recent: list[str] = []
         self._lock = threading.RLock()
-        for item in progress(_find_items(folder), label="comparing"):
+        if other is None:
+            items = _find_items(folder)
+        else:
+            self.sides = _name_sides(folder, other)
+            items, alone = _find_shared(folder, other, images_dir)
+            self.problems += alone
+        for item in progress(items, label="comparing"):
             try:
                 info = describe_image(item.image_path)
                 item.shape = info.shape
@@ -99,18 +133,27 @@ class ReviewSession:
                 self.problems.append(Problem.of(item.image_path.name, error))
         if not self._items:
             reason = f" ({self.problems[0]})" if self.problems else ""
+            if other is not None:
+                raise MissingInput(
+                    f"no image has a result in both {folder} and {other}{reason}; give the folders of two people or "
+                    "runs, and --images DIR where their images lie elsewhere"
+                )
             raise MissingInput(
                 f"{folder} has no image with a result beside it (NAME_mres.mat, NAME_ares_TILE.mat, NAME_predseg.png)"
                 f"{reason}; label some, or run semseg on them"
             )
 
-    def list_items(self) -> list[dict[str, Any]]:
-        """Return the images and how much needs attention in each, the most first."""
+    def sort_items(self) -> list[ReviewItem]:
+        """Return the images, those first that need most attention."""
 
         def urgency(item: ReviewItem) -> tuple[float, float, float, str]:
             sure = -(item.disagreement or 0.0), -(item.uncertainty or 0.0), -(find_disagreement(item.measures) or 0.0)
             return *sure, item.image_path.name
 
+        return sorted(self._items.values(), key=urgency)
+
+    def list_items(self) -> list[dict[str, Any]]:
+        """Return what the page shows of the images, those first that need most attention."""
         return [
             {
                 "id": item.id,
@@ -120,11 +163,25 @@ class ReviewSession:
                 "levels": count_levels(item.shape),
                 "tile_size": TILE_SIZE,
                 "disagreement": item.disagreement,
+                "kappa": item.kappa,
                 "uncertainty": item.uncertainty,
                 "has": item.layers,
             }
-            for item in sorted(self._items.values(), key=urgency)
+            for item in self.sort_items()
         ]
+
+    def find(self, image_id: str) -> ReviewItem:
+        """Return an image; raise `MissingInput` where there is none."""
+        if image_id not in self._items:
+            raise MissingInput("there is no such image in this session; choose one from the list")
+        return self._items[image_id]
+
+    def use_manual(self, item: ReviewItem, path: Path | None) -> None:
+        """Show another manual result of an image, or none, and measure again how much they disagree."""
+        with self._lock:
+            item.manual_path, item.maps, item.manual_made_by = path, None, None
+            item.disagreement = item.kappa = None
+            self._measure(item, describe_image(item.image_path))
 
     def list_confusions(self, image_id: str) -> list[dict[str, Any]]:
         """Return which classes are confused with which, the most pixels first."""
@@ -161,8 +218,11 @@ class ReviewSession:
     def _measure(self, item: ReviewItem, info: ImageInfo) -> None:
         maps = self._read_maps(item, info)
         if "disagreement" in maps:
-            n_both = int(np.count_nonzero((maps["manual"] != VOID) & (maps["automatic"] != VOID)))
-            item.disagreement = int(np.count_nonzero(maps["disagreement"] != VOID)) / max(n_both, 1)
+            assert self.table is not None
+            manual = np.where(maps["automatic"] == VOID, VOID, maps["manual"])
+            confusion = count_confusion(manual, maps["automatic"], self.table)
+            item.kappa = confusion.kappa
+            item.disagreement = 0.0 if confusion.accuracy is None else 1 - confusion.accuracy
         if ENTROPY in item.measures:
             item.uncertainty = item.measures[ENTROPY]
         elif item.confidence_path is not None:
@@ -179,6 +239,8 @@ class ReviewSession:
             check_size(path, found.labels.shape, info)
             self.table = own if self.table is None else self.table.union(own)
             maps[name] = found.labels_as(self.table)
+            if name == "manual":
+                item.manual_made_by = found.made_by
         if len(maps) == 2:
             manual, automatic = maps["manual"], maps["automatic"]
             differs = (manual != automatic) & (manual != VOID) & (automatic != VOID)
@@ -186,9 +248,7 @@ class ReviewSession:
         return maps
 
     def _open(self, image_id: str) -> OpenPair:
-        item = self._items.get(image_id)
-        if item is None:
-            raise MissingInput("there is no such image in this session; choose one from the list")
+        item = self.find(image_id)
         with self._lock:
             if item.maps is None:
                 windows = open_windows(item.image_path)
@@ -200,8 +260,8 @@ class ReviewSession:
             return item.maps
 
 
-def _find_items(folder: Path) -> list[ReviewItem]:
-    """Find the images that have a result: the first manual one, and the newest automatic one."""
+def _find_results(folder: Path) -> dict[str, dict[str, list[Path]]]:
+    """Return the results of a folder by the names of their images and by their kinds."""
     results: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for path in list_files(folder, LABELMAP_SUFFIXES):
         kind = result_kind(path)
@@ -211,10 +271,20 @@ def _find_items(folder: Path) -> list[ReviewItem]:
             results[image_stem(path)]["confidence"].append(path)
         elif machine_ending(path):
             results[image_stem(path)]["automatic"].append(path)
-    # The images of a run of `segment` lie elsewhere, perhaps with manual results beside them.
+    return results
+
+
+def _find_run(folder: Path) -> dict[Path, dict[str, float]]:
+    """Return the images of a run of `segment`, which lie elsewhere, with what it measured."""
     entries = [entry for entry in Manifest.read(folder).entries.values() if entry.result == DONE]
-    run = {Path(entry.image): entry.measures for entry in entries}
+    return {Path(entry.image): entry.measures for entry in entries}
+
+
+def _find_items(folder: Path) -> list[ReviewItem]:
+    """Find the images that have a result: the first manual one, and the newest automatic one."""
+    results, run = _find_results(folder), _find_run(folder)
     for image_path in run:
+        # Perhaps with manual results beside them.
         if (beside := image_path.with_name(f"{image_path.stem}_mres.mat")).is_file():
             results[image_path.stem]["manual"].append(beside)
     items = []
@@ -222,8 +292,49 @@ def _find_items(folder: Path) -> list[ReviewItem]:
         found = results.get(image_path.stem)
         if found is None or not (found["manual"] or found["automatic"]):
             continue
-        automatic = max(found["automatic"], key=lambda p: p.stat().st_mtime_ns, default=None)
+        automatic = _newest(found["automatic"])
         confidence = [p for p in found["confidence"] if automatic and p.stem == f"{automatic.stem}_confidence"]
         manual, confident = next(iter(found["manual"]), None), next(iter(confidence), None)
         items.append(ReviewItem(name_opaquely(image_path), image_path, manual, automatic, confident, (0, 0), measures))
     return items
+
+
+def _find_shared(folder: Path, other: Path, images_dir: Path | None) -> tuple[list[ReviewItem], list[Problem]]:
+    """Find the images that have a result in both folders; and tell of those that have one in one of them."""
+    photos: dict[str, Path] = {}
+    best: list[dict[str, Path]] = []
+    for home in (folder, other):
+        above = home.resolve().parent
+        places = [home, *([above.parent] if above.name == PEOPLE_DIR else ()), *([images_dir] if images_dir else ())]
+        found = [*(path for place in places for path in list_images(place)), *_find_run(home)]
+        photos |= {path.stem: path for path in found if path.stem not in photos}
+        results = _find_results(home)
+        newest = {stem: _newest(kinds["manual"]) or _newest(kinds["automatic"]) for stem, kinds in results.items()}
+        best.append({stem: path for stem, path in newest.items() if path is not None})
+    problems = []
+    for home, own, others in ((folder, best[0], best[1]), (other, best[1], best[0])):
+        if alone := sorted(own.keys() - others.keys()):
+            problems.append(Problem(str(home), f"has images that the other lacks ({len(alone)}): {join_names(alone)}"))
+    stems = sorted(best[0].keys() & best[1].keys())
+    if missing := [stem for stem in stems if stem not in photos]:
+        problems.append(Problem(str(folder), f"has results of images that are not there: {join_names(missing)}"))
+    return [
+        ReviewItem(name_opaquely(photos[stem]), photos[stem], best[0][stem], best[1][stem], None, (0, 0))
+        for stem in stems if stem in photos
+    ], problems  # fmt: skip
+
+
+def _newest(paths: list[Path]) -> Path | None:
+    return max(paths, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _name_sides(folder: Path, other: Path) -> tuple[str, str]:
+    """Return what two folders are called: by their names, or by as much of their paths as they differ in."""
+    one, two = folder.resolve(), other.resolve()
+    if one == two:
+        raise BadInput(f"{folder} and {other} are the same folder; give those of two people or runs")
+    for n_parts in range(1, max(len(one.parts), len(two.parts)) + 1):
+        names = tuple("/".join(path.parts[-n_parts:]) for path in (one, two))
+        if names[0] != names[1]:
+            break
+    return names[0], names[1]

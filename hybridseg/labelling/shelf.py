@@ -44,17 +44,28 @@ class Shelf:
     ----------
     out_dir : pathlib.Path or None
         None: beside each image.
+    person : pathlib.Path
+        The folder of one person, below that.
     """
 
     out_dir: Path | None
+    person: Path = Path()
+
+    def home(self, image_path: Path) -> Path:
+        """Return the folder of an image's work."""
+        return (self.out_dir or image_path.parent) / self.person
 
     def strokes_path(self, image_path: Path) -> Path:
         """Return the path of an image's strokes file."""
-        return (self.out_dir or image_path.parent) / f"{image_path.stem}_doodles.json"
+        return self.home(image_path) / f"{image_path.stem}_doodles.json"
+
+    def truth_path(self, image_path: Path) -> Path:
+        """Return the path of an image's accepted result."""
+        return ground_truth_path(image_path, self.home(image_path))
 
     def list_results(self, image_path: Path) -> list[Path]:
         """List the files that work on an image has left: its strokes, and its label map in every form."""
-        folder, stem = self.strokes_path(image_path).parent, image_path.stem
+        folder, stem = self.home(image_path), image_path.stem
         paths = [folder / f"{stem}_{ending}" for ending in ("doodles.json", "mres.mat", *TRUTH_ENDINGS)]
         paths += [FigureOptions(figure_format=kind).place(folder, f"{stem}_mres") for kind in FIGURE_FORMATS]
         return [path for path in paths if path.exists()]
@@ -73,7 +84,7 @@ class Shelf:
 
     def has_result(self, image_path: Path) -> bool:
         """Return whether the accepted result of an image is on disk."""
-        return _read_stamp(ground_truth_path(image_path, self.out_dir)) is not None
+        return _read_stamp(self.truth_path(image_path)) is not None
 
     def put_aside(self, image_path: Path, *, strokes: bool = False) -> Moved:
         """Move the accepted result of an image, or its strokes too, into a folder of their own in ``.trash``.
@@ -85,7 +96,7 @@ class Shelf:
         WriteFailed
             When they cannot be moved; then all are where they were.
         """
-        truth_path, strokes_path = ground_truth_path(image_path, self.out_dir), self.strokes_path(image_path)
+        truth_path, strokes_path = self.truth_path(image_path), self.strokes_path(image_path)
         always = {truth_path, strokes_path} if strokes else {truth_path}
         paths = [
             path for path in self.list_results(image_path)
@@ -145,7 +156,7 @@ class Shelf:
             table = _add_classes(table, found.table, found.used_ids)
             log = found.with_table(table or _NO_CLASSES)
         labels = None
-        truth_path = ground_truth_path(image_path, self.out_dir)
+        truth_path = self.truth_path(image_path)
         if log.done and not truth_path.exists():
             log = replace(log, done=False)
         if truth_path.exists():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,8 @@ class DrawnSeeds:
         Names, without suffix, of the image that they belong to; empty when the file does not say.
     warnings : tuple of str
         What a person should know of the file: sentences.
+    origin : dict
+        Goes into the record of the result; of labels that were not drawn at all, where they came from.
     """
 
     seeds: np.ndarray
@@ -67,6 +70,7 @@ class DrawnSeeds:
     painted: np.ndarray | None = None
     image_stems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    origin: dict[str, Any] = field(default_factory=dict)
 
     def within(self, valid: np.ndarray | None) -> DrawnSeeds:
         """Return the seeds on valid pixels, (rows, cols) bool; None: all are valid. BadInput when none is left."""
@@ -202,8 +206,8 @@ def spread_file(
 def _finish(windows: ImageWindows, labels: np.ndarray, drawn: DrawnSeeds) -> LabelMap:
     """Return the label map that a person made: painted areas cover it, and it is VOID where there is no picture."""
     labels = void_invalid(paint_over(labels, drawn.painted), windows.valid())
-    made_by = json.dumps({"command": "label", "version": __version__})
-    return LabelMap(labels, drawn.table, drawn.seeds, windows.info.georeference, made_by)
+    made_by = json.dumps({"command": "label", "version": __version__, **drawn.origin})
+    return LabelMap(labels, drawn.table, None if drawn.origin else drawn.seeds, windows.info.georeference, made_by)
 
 
 def spread_over(

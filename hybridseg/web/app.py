@@ -22,7 +22,6 @@ from hybridseg.labelling.exports import export_result
 from hybridseg.labelling.jobs import KINDS, JobRunner
 from hybridseg.labelling.newest import Newest
 from hybridseg.labelling.preview import Previewer
-from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.wand import View, find_superpixels_in, segment_in
 from hybridseg.web.gate import KEY_HEADER, Gate
@@ -95,9 +94,9 @@ def create_app(gate: Gate, *, page: str) -> Flask:
     return app
 
 
-def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flask:
-    """Return the application of the labelling page."""
-    app = create_app(gate, page="index.html")
+def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate, *, page: str = "index.html") -> Flask:
+    """Return the application of the labelling page, with that page or another one at its address."""
+    app = create_app(gate, page=page)
     album, previewer, wishes = session.album, Previewer(), Newest()
 
     @app.get("/api/session")
@@ -107,12 +106,11 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
             # Read before the classes: a page whose classes are newer than this number asks again, with older ones it
             # would not.
             "classes_version": album.classes_version,
-            "classes": _list_classes(album.table),
+            "classes": list_classes(album.table),
             "window": session.window,
             "smoothness": session.options.smoothness,
             "specks": session.options.specks,
             "segments": session.sam is not None,
-            "out": album.shelf.out_dir and album.shelf.out_dir.name,
             "images": album.list_images(),
         }
 
@@ -123,7 +121,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
     @app.get("/api/images/<image_id>/<any(picture, scribbles, result):layer>/<int:level>/<int:row>/<int:col>")
     def send_tile(image_id: str, layer: str, level: int, row: int, col: int) -> Response:
         data = session.draw_tile(image_id, layer, (level, row, col), bands=_read_bands())
-        return _send_picture(data, lasting=layer == "picture")
+        return send_picture(data, lasting=layer == "picture")
 
     @app.get("/api/images/<image_id>/export")
     def export(image_id: str) -> Response:
@@ -134,7 +132,14 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
 
     @app.get("/api/images/<image_id>/thumbnail")
     def send_thumbnail(image_id: str) -> Response:
-        return _send_picture(album.draw_thumbnail(image_id), lasting=True)
+        try:
+            return send_picture(album.draw_thumbnail(image_id), lasting=True)
+        except (BadInput, MissingInput) as error:
+            if image_id not in album.entries:
+                raise
+            # The list tells why an image has no picture; an error would be one of the page.
+            fault = str(error).replace(str(album.entries[image_id].path.parent) + "/", "")
+            return Response(status=204, headers={"X-Fault": quote(fault[:1000])})
 
     @app.get("/api/images/<image_id>/shares")
     def get_shares(image_id: str) -> dict[str, Any]:
@@ -151,7 +156,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         found = previewer.preview(opened, (row, col, rows, cols), session.options, teach=teach)
         if found is None:
             return Response(status=204)
-        response = _send_picture(found.picture)
+        response = send_picture(found.picture)
         response.headers["X-Class-Pixels"] = ",".join(map(str, found.counts))
         return response
 
@@ -244,39 +249,10 @@ def _add_changes(app: Flask, session: LabelSession) -> None:
         body = _read_body("version", "classes")
         album = session.album
         album.set_classes(_read_int(body, "version"), ClassTable.from_records(body["classes"]))
-        return {"classes_version": album.classes_version, "classes": _list_classes(album.table)}
+        return {"classes_version": album.classes_version, "classes": list_classes(album.table)}
 
 
-def create_review_app(session: ReviewSession, gate: Gate) -> Flask:
-    """Return the application of the review page."""
-    app = create_app(gate, page="review.html")
-
-    @app.get("/api/session")
-    def get_session() -> dict[str, Any]:
-        return {"mode": "review"}
-
-    @app.get("/api/review")
-    def get_review() -> dict[str, Any]:
-        return {
-            "items": session.list_items(),
-            "classes": _list_classes(session.table),
-            "skipped": [str(problem) for problem in session.problems],
-        }
-
-    @app.get("/api/review/<image_id>")
-    def get_image(image_id: str) -> dict[str, Any]:
-        return {"confusion": session.list_confusions(image_id)}
-
-    @app.get(
-        "/api/review/<image_id>/<any(picture, manual, automatic, disagreement):layer>/<int:level>/<int:row>/<int:col>"
-    )
-    def send_tile(image_id: str, layer: str, level: int, row: int, col: int) -> Response:
-        return _send_picture(session.draw_tile(image_id, layer, (level, row, col)), lasting=layer == "picture")
-
-    return app
-
-
-def _list_classes(table: ClassTable | None) -> list[dict[str, Any]]:
+def list_classes(table: ClassTable | None) -> list[dict[str, Any]]:
     """Return the name and the colour of every class."""
     return [] if table is None else table.to_records(as_hex=True)
 
@@ -350,7 +326,8 @@ def _send_file(name: str, data: bytes) -> Response:
     return Response(data, mimetype=kinds.get(Path(name).suffix, "application/octet-stream"))
 
 
-def _send_picture(data: bytes, *, lasting: bool = False) -> Response:
+def send_picture(data: bytes, *, lasting: bool = False) -> Response:
+    """Return an answer with a picture; one that is `lasting` need not be asked for again."""
     response = Response(data, mimetype="image/jpeg" if data[:2] == b"\xff\xd8" else "image/png")
     if lasting:
         response.headers["Cache-Control"] = "private, max-age=3600"

@@ -16,12 +16,14 @@ from flask import Flask
 from hybridseg.errors import BadInput, BadUsage, WriteFailed
 from hybridseg.labelling.entries import name_opaquely
 from hybridseg.labelling.jobs import JobRunner
+from hybridseg.labelling.judging import Judging
 from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.session import LabelSession
 from hybridseg.markup import count_of, escape_html, render_text
-from hybridseg.web.app import MAX_BODY_BYTES, MAX_IMPORT_BYTES, create_label_app, create_review_app
+from hybridseg.web.app import MAX_BODY_BYTES, MAX_IMPORT_BYTES, create_label_app
 from hybridseg.web.connections import close_idle, limit_connections
 from hybridseg.web.gate import LOOPBACK_NAMES, Gate
+from hybridseg.web.reviewing import create_comparison_app, create_review_app
 
 # A browser requests six tiles at once; previews and saves must not wait for them.
 _N_THREADS = 12
@@ -146,11 +148,20 @@ def open_label_page(session: LabelSession, **where: Any) -> Page:
     )  # fmt: skip
 
 
-def open_review_page(session: ReviewSession, **where: Any) -> Page:
+def open_review_page(judging: Judging, **where: Any) -> Page:
     """Serve the page that shows manual and automatic results side by side, see `Page`."""
-    n_images = len(session.list_items())
+    jobs, n_images = JobRunner(judging.session), len(judging.review.sort_items())
     return Page(
-        lambda gate: create_review_app(session, gate), describe=lambda: f"{count_of(n_images, 'image')} to review",
+        lambda gate: create_review_app(judging, jobs, gate), on_stop=jobs.close,
+        describe=lambda: f"{count_of(n_images, 'image')} to review", **where,
+    )  # fmt: skip
+
+
+def open_comparison_page(review: ReviewSession, **where: Any) -> Page:
+    """Serve the page that shows the results of two people or runs side by side, see `Page`."""
+    n_images = len(review.sort_items())
+    return Page(
+        lambda gate: create_comparison_app(review, gate), describe=lambda: f"{count_of(n_images, 'image')} to compare",
         **where,
     )  # fmt: skip
 

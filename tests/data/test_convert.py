@@ -108,6 +108,29 @@ def test_scribbles_are_no_areas(photos, table):
         convert_masks([photos / "a_doodles.json"])
 
 
+def test_what_is_in_progress_is_left_out_and_told(photos, save, table, run):
+    """It is no failure that a folder is not labelled to its end."""
+    masks = save("a_mres.mat")
+    stroke = Stroke("pen", 1, 3.0, ((3.0, 3.0), (9.0, 9.0)))
+    write_image(photos / "b.jpg", np.zeros((*SHAPE, 3), np.uint8))
+    write_strokes(masks / "b_doodles.json", StrokeLog("b.jpg", SHAPE, table, (stroke,)))
+    for _ in ("first", "again"):
+        done = run("convert", masks, "--images", photos, "--to", "gpkg")
+        assert done.exit_code == 0 and "in progress, with scribbles alone, and left out: b.jpg" in done.stdout
+    assert [path.name for path in (photos.parent / "gt_gpkg").iterdir() if path.suffix] == ["a.gpkg"]
+
+
+def test_to_coco_and_back(photos, save, table):
+    """No pixel is lost, and a class that is called background is one like any other."""
+    names = ClassTable((*table.names[:2], "background", *table.names[3:]), table.colors)
+    masks = save("a_mres.mat")
+    write_labelmap(masks / "a_mres.mat", LabelMap(LABELS, names))
+    [written] = convert_masks([masks], images_dir=photos, options=ConvertOptions(to="coco")).written
+    assert written.path == photos.parent / "gt_coco" / "a.json"
+    found = read_result(convert_masks([written.path.parent], images_dir=photos, table=names))
+    assert np.array_equal(found.labels, LABELS)
+
+
 def test_jpeg_masks(photos, save, table):
     masks = save("a_mask.jpg")
     with pytest.raises(BadInput, match=r"a_mask.jpg: is a JPEG, .*give --nearest-color for .*, or --threshold N"):

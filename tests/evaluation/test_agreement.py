@@ -75,8 +75,17 @@ def test_one_that_cannot_be_read_is_named_and_the_others_are_compared(people):
     folder, _ = people
     (folder / "annotators" / "Bob" / "a_mres.mat").write_bytes(b"no map")
     result = measure_agreement(folder)
-    assert len(result.problems) == 1 and "a" in str(result.problems[0])
+    assert [one.where for one in result.problems] == [str(folder / "annotators" / "Bob" / "a_mres.mat")]
     assert [one.image for one in result.images] == ["b"]
+
+
+def test_images_of_one_person_are_named(people, run):
+    folder, _ = people
+    home = folder / "annotators"
+    (home / "Ann" / "b_mres.mat").rename(home / "Ann" / "c_mres.mat")
+    assert measure_agreement(folder).alone == {"Ann": ["c"], "Bob": ["b"]}
+    told = run("agreement", folder).stdout
+    assert "left out, as only Ann labelled them (1): c" in told and "only Bob labelled them (1): b" in told
 
 
 def test_nobody_to_compare(people, tmp_path):

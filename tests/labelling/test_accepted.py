@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hybridseg.errors import BadInput, Conflict, WriteFailed
 from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.labelling.accepted import clear, withdraw
+from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.opening import open_session
 
 pytestmark = pytest.mark.usefixtures("quick_panels")
@@ -179,10 +181,28 @@ def test_two_people_work_apart_and_share_the_class_list(photos, table, draw):
             open_session([photos], table=table, annotator=wrong)
 
 
+def test_a_person_has_a_folder_beside_each_folder_of_images(photos, tmp_path, table, draw):
+    others = tmp_path / "others"
+    others.mkdir()
+    shutil.copy(photos / "a.png", others)
+    session = open_session([photos / "a.png", others], table=table, annotator="Ann")[0]
+    for image_id in session.album.entries:
+        session.add_stroke(image_id, 1, draw(0))
+    jobs = JobRunner(session)
+    jobs.start(image_id, 2, "accept")
+    deadline = time.monotonic() + 60
+    while session.album.entries[image_id].job is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    jobs.close()
+    made = {path.name for path in (others / "annotators" / "Ann").iterdir()}
+    assert {"a_doodles.json", "a_mres.mat", "a_mres_label.png"} <= made
+    assert (photos / "annotators" / "Ann" / "a_doodles.json").exists() and not (others / "a_mres.mat").exists()
+
+
 def test_images_of_one_name_are_refused_before_anything_is_made(photos, tmp_path):
     others = tmp_path / "others"
     others.mkdir()
     shutil.copy(photos / "a.png", others)
     with pytest.raises(BadInput, match="would both be saved as a_doodles"):
-        open_session([photos / "a.png", others / "a.png"], annotator="Ann")
-    assert not (photos / "annotators").exists()
+        open_session([photos / "a.png", others / "a.png"], out_dir=tmp_path / "out", annotator="Ann")
+    assert not (tmp_path / "out").exists()

@@ -8,13 +8,13 @@ from hybridseg.batch.manifest import ImageFacts, Manifest
 from hybridseg.batch.rank import rank_results
 from hybridseg.batch.results import ImageResult, write_confidence
 from hybridseg.classes import ClassTable
-from hybridseg.errors import MissingInput
+from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
 from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.labelling.review import ReviewSession
-from hybridseg.web.app import create_review_app
 from hybridseg.web.gate import Gate
+from hybridseg.web.reviewing import create_comparison_app
 
 
 @pytest.fixture
@@ -82,13 +82,12 @@ def test_pictures_and_maps(reviewed):
     from PIL import Image
 
     gate = Gate()
-    app = create_review_app(ReviewSession(reviewed), gate)
+    app = create_comparison_app(ReviewSession(reviewed), gate)
     client = app.test_client()
     assert client.get("/api/review").status_code == 403
     client.get(f"/?token={gate.token}")
     client.environ_base["HTTP_X_PAGE_KEY"] = gate.key
     assert client.get("/").mimetype == "text/html"
-    assert client.get("/api/session").json["mode"] == "review"
     told = client.get("/api/review").json
     first, second = told["items"][0]["id"], told["items"][1]["id"]
 
@@ -121,3 +120,45 @@ def test_a_folder_without_results(photos, tmp_path):
         ReviewSession(photos)
     with pytest.raises(MissingInput, match="there is no folder"):
         ReviewSession(tmp_path / "none")
+
+
+@pytest.fixture
+def people(photos, table):
+    """Ann and Bob label `a`, on half of which they differ, and `b`, on which they agree; `c` is Ann's alone."""
+    maps = {"a": np.zeros((60, 90), np.uint8), "b": np.zeros((60, 90), np.uint8)}
+    maps["a"][:, 45:] = maps["b"][:, 30:] = 1
+    for person in ("Ann", "Bob"):
+        home = photos / "annotators" / person
+        home.mkdir(parents=True)
+        for name, labels in maps.items():
+            drawn = np.where(labels == 1, 2, labels) if (person, name) == ("Bob", "a") else labels
+            write_matfile(home / f"{name}_mres.mat", LabelMap(drawn.astype(np.uint8), table))
+    write_matfile(photos / "annotators" / "Ann" / "c_mres.mat", LabelMap(maps["a"], table))
+    return photos / "annotators"
+
+
+def test_two_people_are_compared(people):
+    session = ReviewSession(people / "Ann", people / "Bob")
+    assert session.sides == ("Ann", "Bob")
+    a, b = session.list_items()
+    assert (a["name"], a["disagreement"], b["name"], b["disagreement"]) == ("a.png", 0.5, "b.png", 0.0)
+    # Half of it by chance a quarter: (0.5 - 0.25) / (1 - 0.25).
+    assert a["kappa"] == pytest.approx(1 / 3) and b["kappa"] == 1.0
+    assert session.list_confusions(a["id"]) == [{"manual": "sand", "automatic": "cliff", "share": 0.5}]
+    assert [str(problem) for problem in session.problems] == [
+        f"{people / 'Ann'}: has images that the other lacks (1): c"
+    ]
+
+
+def test_two_runs_are_compared_on_images_that_lie_elsewhere(people, photos, tmp_path):
+    folders = [tmp_path / "runs" / name / "maps" for name in ("one", "two")]
+    for folder, person in zip(folders, ("Ann", "Bob"), strict=True):
+        folder.mkdir(parents=True)
+        (folder / "a_ares_96.mat").write_bytes((people / person / "a_mres.mat").read_bytes())
+    with pytest.raises(MissingInput, match="--images DIR"):
+        ReviewSession(*folders)
+    session = ReviewSession(*folders, images_dir=photos)
+    assert session.sides == ("one/maps", "two/maps")
+    assert [item["disagreement"] for item in session.list_items()] == [0.5]
+    with pytest.raises(BadInput, match="the same folder"):
+        ReviewSession(folders[0], folders[0])

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from hybridseg.classes import labels_to_seeds
+from hybridseg.io.annotations.painted import paint_annotations
 from hybridseg.io.labels.formats import read_labelmap
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("quick_panels")]
@@ -117,7 +119,7 @@ def test_smoothing_is_seen_at_once(desk, tab, on_sand, on_water):
         tab.poll(lambda kept=kept: tab.page.input_value("#specks") == str(kept), "the field shows what is used")
 
 
-def test_the_result_is_downloaded(tab, beach, on_sand, on_water, browse, tmp_path):
+def test_the_result_is_downloaded(tab, beach, on_sand, on_water, browse, tmp_path, table):
     browse.expected.append("status of 400")
     tab.page.click("#files-part summary")
     tab.press("2")
@@ -131,6 +133,7 @@ def test_the_result_is_downloaded(tab, beach, on_sand, on_water, browse, tmp_pat
     for to, name in (
         ("png", "coast_label.png"),
         ("labelme", "coast.json"),
+        ("coco", "coast.json"),
         ("doodler", "coast.npz"),
         ("gpkg", "coast.gpkg"),
     ):
@@ -140,5 +143,16 @@ def test_the_result_is_downloaded(tab, beach, on_sand, on_water, browse, tmp_pat
         waiting.value.save_as(tmp_path / name)
     labels = read_labelmap(tmp_path / "coast_label.png").labels
     assert labels[240, 95] == 1 and labels[275, 550] == 0
+    # Its areas are the result, pixel by pixel.
+    found = paint_annotations(tmp_path / "coast.json", shape=labels.shape, image_name="coast.png", table=table)
+    assert (found.areas == labels_to_seeds(labels)).all()
     with np.load(tmp_path / "coast.npz") as arrays:
         assert (arrays["label"].argmax(axis=2) == labels).all() and arrays["doodles"][240, 95] == 2
+
+
+def test_shares_make_a_hundred(tab):
+    """Two and a half percent of each of two classes would be rounded up twice."""
+    code = """async (pixels) => (await import("/static/classes.js")).showShares(pixels)"""
+    show = lambda *pixels: tab.page.evaluate(code, list(pixels))  # noqa: E731
+    assert show(950, 25, 25) == ["95 %", "3 %", "2 %"] and show(1, 1, 1) == ["34 %", "33 %", "33 %"]
+    assert show(100000, 3, 0) == ["100 %", "<1 %", ""] and show(0, 0) == ["", ""]

@@ -85,6 +85,20 @@ def test_an_image_that_cannot_be_opened(tab, series, browse):
     tab.ready()
 
 
+def test_the_list_says_what_cannot_be_opened(label, series):
+    """Before anyone tries, with the reason; and the console of the browser has no error."""
+    series[1].write_bytes(b"broken")
+    tab = label(series).tab
+    row = tab.page.locator("#images .row").nth(1)
+    tab.poll(lambda: "cannot be opened" in row.inner_text(), "the list tells")
+    reason = row.get_attribute("title")
+    assert series[1].name in reason and str(series[1].parent) not in reason and len(reason) > len(series[1].name) + 10
+    tab.page.select_option("#state-filter", "broken")
+    assert tab.page.locator("#images .row").count() == 1
+    tab.page.select_option("#state-filter", "untouched")
+    assert series[1].name not in tab.page.inner_text("#images")
+
+
 def test_imported_labels_are_filtered_and_accepted_together(label, series, table, tmp_path):
     folder = tmp_path / "labels"
     folder.mkdir()

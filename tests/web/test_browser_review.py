@@ -1,19 +1,24 @@
 """The review page in a real browser, on a real server."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from hybridseg.batch.results import write_confidence
 from hybridseg.classes import ClassTable
 from hybridseg.demo.scenes.scene import CLASS_COLORS, CLASS_NAMES
 from hybridseg.io.images import write_image
+from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
 from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.labelling.jobs import JobRunner
+from hybridseg.labelling.judging import Judging
 from hybridseg.labelling.review import ReviewSession
-from hybridseg.web.app import create_review_app
+from hybridseg.web.reviewing import create_comparison_app, create_review_app
 
 pytestmark = pytest.mark.browser
 
@@ -45,10 +50,15 @@ def results(scene, tmp_path_factory):
     return folder
 
 
+def judge(folder, **settings):
+    """What makes the application of the review page on a folder."""
+    judging = Judging(ReviewSession(folder), **settings)
+    return lambda gate: create_review_app(judging, JobRunner(judging.session), gate)
+
+
 @pytest.fixture(scope="module")
 def served(results, serve_module):
-    session = ReviewSession(results)
-    return serve_module(lambda gate: create_review_app(session, gate))
+    return serve_module(judge(results))
 
 
 @pytest.fixture
@@ -80,8 +90,7 @@ def test_the_legend_and_what_cannot_be_asked(tab, results, serve, browse, tmp_pa
     assert tab.page.locator("#order option:disabled").count() == 0
     for path in results.glob("same*"):
         shutil.copy(path, tmp_path)
-    session = ReviewSession(tmp_path)
-    plain = browse(serve(lambda gate: create_review_app(session, gate)).address).ready()
+    plain = browse(serve(judge(tmp_path)).address).ready()
     assert "--probabilities" in plain.page.locator("#order option:disabled").get_attribute("title")
 
 
@@ -152,11 +161,116 @@ def test_without_manual_maps_nothing_is_compared(results, serve, browse, tmp_pat
     assert all(tab.page.locator(name).is_visible() for name in compared)
     for path in results.glob("*sure*"):
         shutil.copy(path, tmp_path)
-    session = ReviewSession(tmp_path)
-    alone = browse(serve(lambda gate: create_review_app(session, gate)).address).ready()
+    alone = browse(serve(judge(tmp_path)).address).ready()
     assert not any(alone.page.locator(name).is_visible() for name in compared)
     assert alone.page.locator("#order option").all_inner_texts() == ["most uncertainty", "name"]
     assert names(alone) == ["unsure.jpg", "sure.jpg"]
     assert "disagree" not in alone.page.inner_text("#classes")
     alone.page.click("#help")
     assert "ivider" not in alone.page.inner_text("#help-dialog")
+
+
+@pytest.fixture
+def own_results(results, tmp_path):
+    """A copy to decide about: `sure` and `unsure` have automatic results alone."""
+    return Path(shutil.copytree(results, tmp_path / "results"))
+
+
+def see_list(tab):
+    """The names and the marks in the list."""
+    rows = tab.page.locator("#images .row").all()
+    return {row.get_attribute("title").partition(".")[0]: row.locator(".mark").inner_text() for row in rows}
+
+
+def test_decisions_by_the_keyboard_alone(own_results, serve, browse):
+    served = serve(judge(own_results, annotator="Ann"))
+    tab = browse(served.address).ready()
+    home = own_results / "annotators" / "Ann"
+    assert tab.page.locator("#accept").is_disabled()  # Ground truth of `coast` stays.
+    tab.press("PageDown", "PageDown", "PageDown")
+    tab.poll(lambda: tab.page.inner_text("#title") == "unsure.jpg", "the last image is open")
+    tab.press("r")
+    tab.says("rejected", "by Ann", where="#decision")
+    tab.press("n")
+    tab.poll(lambda: tab.page.inner_text("#title") == "sure.jpg", "the next one without a decision")
+    tab.ready().press("a")
+    tab.says("accepted as ground truth", where="#decision")
+    assert see_list(tab) == {"coast": "", "same": "", "unsure": "✗", "sure": "✓"}
+    assert (home / "sure_mres.mat").exists() and not (own_results / "sure_mres.mat").exists()
+    # Both results are the same now, and seen on two sides.
+    tab.poll(lambda: tab.page.locator("#divider").is_visible(), "there is something to divide")
+    tab.says("None.", where="#no-confusions")
+    with tab.page.expect_download() as waiting:
+        tab.press("e")
+    assert waiting.value.suggested_filename == "review_decisions.csv"
+    assert Path(waiting.value.path()).read_text() == (home / "review_decisions.csv").read_text()
+    tab.page.select_option("#state-filter", "rejected")
+    assert list(see_list(tab)) == ["unsure"]
+    # A program that is started again shows them.
+    again = browse(serve(judge(own_results, annotator="Ann")).address).ready()
+    assert see_list(again) == {"coast": "", "same": "", "unsure": "✗", "sure": "✓"}
+    again.page.click("#images .row[title='sure.jpg']")
+    again.poll(lambda: again.page.inner_text("#title") == "sure.jpg", "it is open")
+    again.press("z")
+    again.says("none yet", where="#decision")
+    assert not (home / "sure_mres.mat").exists() and list((home / ".trash").rglob("sure_mres.mat"))
+    assert not again.page.locator("#divider").is_visible()
+    again.press("?")
+    for words in ("Accept the automatic result", "Reject it", "Mend it", "Take the decision back", "Export the list"):
+        again.says(words, where="#help-keys")
+
+
+def test_mending_and_back(own_results, serve, browse, scene):
+    """One click; the automatic result is the base that strokes correct; the result is the image's ground truth."""
+    tab = browse(serve(judge(own_results)).address).ready()
+    tab.page.click("#images .row[title='sure.jpg']")
+    tab.poll(lambda: tab.page.inner_text("#title") == "sure.jpg", "it is open")
+    tab.page.click("#mend")
+    tab.page.wait_for_url(lambda url: "index.html?review#" in url)
+    tab.ready()
+    assert "sure.jpg" in tab.page.title() and tab.page.get_attribute("#layer-result", "aria-pressed") == "true"
+    water = CLASS_NAMES.index("water") + 1
+    tab.press(str(water))
+    tab.scribble((300, 40), (300, 80))
+    tab.accept()
+    labels = read_labelmap(own_results / "sure_mres.mat")
+    assert labels.table.names[labels.labels[300, 60]] == "water"
+    kept = np.ones(scene.labels.shape, bool)
+    kept[280:320, 20:100] = False
+    names = np.array([*labels.table.names, *[""] * 256])[:256]
+    assert (names[labels.labels] == np.array(CLASS_NAMES)[scene.labels])[kept].all()
+    tab.press("q")
+    tab.page.wait_for_url(lambda url: "index.html" not in url)
+    tab.ready()
+    assert tab.page.inner_text("#title") == "sure.jpg" and see_list(tab)["sure"] == "✎"
+    tab.says("mended", where="#decision")
+    tab.says("→", where="#confusions")
+    assert tab.page.locator("#accept").is_disabled() and tab.page.locator("#take-back").is_disabled()
+
+
+def test_two_people_side_by_side(results, scene, serve, browse, tmp_path, picture):
+    """The most different image first, with its kappa; and nothing to decide."""
+    folders = [tmp_path / name for name in ("Ann", "Bob")]
+    table = ClassTable(CLASS_NAMES, CLASS_COLORS)
+    for folder, coast in zip(folders, (scene.labels, make_automatic(scene)), strict=True):
+        folder.mkdir()
+        write_matfile(folder / "coast_mres.mat", LabelMap(coast, table))
+        write_matfile(folder / "same_mres.mat", LabelMap(scene.labels, table))
+    review = ReviewSession(*folders, images_dir=results)
+    tab = browse(serve(lambda gate: create_comparison_app(review, gate)).address).ready()
+    assert names(tab) == ["coast.jpg", "same.jpg"]
+    kappa = cohen_kappa_score(scene.labels.ravel(), make_automatic(scene).ravel())
+    tab.says(f"kappa {kappa:.3f}")
+    assert (tab.page.inner_text("#left-side"), tab.page.inner_text("#right-side")) == ("Ann", "Bob")
+    tab.says("Ann → Bob", where="#confusions")
+    tab.slide("opacity", 100)
+    picture(tab, "compare_swipe")
+    tab.slide("swipe", 0)
+    tab.shows(300, 60, GRASS)
+    tab.slide("swipe", 100)
+    tab.shows(300, 60, SAND)
+    tab.press("d")
+    tab.shows(300, 60, DIFFERS)
+    assert not any(tab.page.locator(name).is_visible() for name in ("#decision-section", "#state-filter"))
+    tab.press("?")
+    assert "Accept" not in tab.page.inner_text("#help-dialog")

@@ -1,4 +1,4 @@
-"""Label maps in the formats of other programs: areas of labelme, a ``.npz`` of Doodler, polygons for a GIS."""
+"""Label maps in the formats of other programs: areas of labelme and COCO, a ``.npz`` of Doodler, polygons for a GIS."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.classes import VOID, hex_color
+from hybridseg.io.annotations.cocoareas import write_coco
 from hybridseg.io.annotations.outlines import Ring, join_rings, trace_regions
 from hybridseg.io.atomic import atomic_path, write_text
 from hybridseg.io.images import as_rgb8, describe_image, load_image
@@ -126,9 +127,9 @@ def write_geopackage(path: str | os.PathLike[str], labelmap: LabelMap, image_pat
 # How the file of a mask ends by its format: first label maps, by names that every command finds as masks made by hand
 # and that no photo has; then files for other programs, which are called after the image.
 ENDINGS = {"mat": "_mres.mat", "png": "_label.png", "tif": "_label.tif"}
-ENDINGS |= {"labelme": ".json", "doodler": ".npz", "gpkg": ".gpkg"}
+ENDINGS |= {"labelme": ".json", "coco": ".json", "doodler": ".npz", "gpkg": ".gpkg"}
 _WRITERS: dict[str, Callable[..., None]] = {
-    "labelme": write_labelme, "doodler": write_doodler, "gpkg": write_geopackage,
+    "labelme": write_labelme, "coco": write_coco, "doodler": write_doodler, "gpkg": write_geopackage,
 }  # fmt: skip
 
 

@@ -52,6 +52,12 @@ export class Api {
     return answer.blob();
   }
 
+  /** Get a small picture of an image, {blob} or {fault}: why there is none. */
+  async getThumb(id) {
+    const answer = await this.#send(imagePath(id, "thumbnail"), {});
+    return answer.status === 204 ? { fault: decodeURIComponent(answer.headers.get("X-Fault")) } : { blob: await answer.blob() };
+  }
+
   /** Get a file with its name, {blob, name}. */
   async getFile(path) {
     const answer = await this.#send(path, { cache: "no-store" });

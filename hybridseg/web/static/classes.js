@@ -43,9 +43,9 @@ export class ClassList {
 
   /** Tell how much each class has, by numbers of pixels; null: nobody knows. `where` is "in view", for example. */
   showShares(pixels, where) {
-    const shares = pixels && shareOut(pixels);
+    const shares = pixels && showShares(pixels);
     [...this.#box.querySelectorAll(".share")].forEach((field, k) => {
-      field.textContent = shares?.[k] ? shownShare(shares[k]) : "";
+      field.textContent = shares?.[k] ?? "";
       field.title = shares ? `Share of the pixels ${where}` : "";
     });
   }
@@ -72,15 +72,18 @@ export class ClassList {
   }
 }
 
-/** The share of each, of those that have a class. */
-export function shareOut(pixels) {
-  const total = pixels.reduce((sum, count) => sum + count, 0);
-  return pixels.map((count) => count / (total || 1));
-}
-
-/** A share in percent, for a person. */
-export function shownShare(share) {
-  return share > 0 && share < 0.005 ? "<1 %" : `${Math.round(share * 100)} %`;
+/**
+ * The share of each in percent, for a person; "" for none. Whole numbers that make 100: the largest remainders are
+ * rounded up.
+ */
+export function showShares(pixels) {
+  const total = pixels.reduce((sum, count) => sum + count, 0) || 1;
+  const exact = pixels.map((count) => (100 * count) / total);
+  const shown = exact.map(Math.floor);
+  const missing = Math.round(exact.reduce((sum, share, k) => sum + share - shown[k], 0));
+  const byRemainder = exact.map((share, k) => [share - shown[k], k]).sort(([a], [b]) => b - a);
+  for (const [, k] of byRemainder.slice(0, missing)) shown[k]++;
+  return pixels.map((count, k) => (count ? (shown[k] ? `${shown[k]} %` : "<1 %") : ""));
 }
 
 /** The number key of a class: 1 to 9, then 0; none for the rest. */

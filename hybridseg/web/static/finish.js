@@ -1,7 +1,7 @@
 // The end of the work on an image: accept its result, take it back, start anew; and accept all that was imported.
 
 import { imagePath } from "./api.js";
-import { shareOut, shownShare } from "./classes.js";
+import { showShares } from "./classes.js";
 import { byId, make } from "./dom.js";
 import { ask } from "./question.js";
 import { work } from "./work.js";
@@ -103,11 +103,11 @@ export class Finish {
 }
 
 function listShares(classes, pixels) {
-  const shares = shareOut(pixels);
-  const order = classes.map((_, k) => k).sort((a, b) => shares[b] - shares[a]);
+  const shares = showShares(pixels);
+  const order = classes.map((_, k) => k).sort((a, b) => pixels[b] - pixels[a]);
   const row = (k) => [
     make("dt", {}, make("span", { className: "swatch", style: { backgroundColor: classes[k].color } }), classes[k].name),
-    make("dd", { className: "number", textContent: shares[k] ? shownShare(shares[k]) : "none" }),
+    make("dd", { className: "number", textContent: shares[k] || "none" }),
   ];
   return make("dl", { className: "shares" }, ...order.flatMap(row));
 }

@@ -64,8 +64,12 @@ export class ImageList {
     this.#render();
   }
 
-  /** The picture of an item is here. Its row stays: a click that has begun on a row that is replaced would be lost. */
-  showThumb(id) {
+  /**
+   * The picture of an item is here, or it is known why there is none. Its row stays for a picture: a click that has begun
+   * on a row that is replaced would be lost.
+   */
+  showThumb(id, fault) {
+    if (fault) return this.update(id, { fault });
     const place = this.#shown.findIndex((item) => item.id === id);
     document.getElementById(rowId(place))?.querySelector(".picture").replaceWith(this.#picture({ id }));
   }
@@ -87,7 +91,7 @@ export class ImageList {
   }
 
   #apply() {
-    const fits = (item) => item.name.toLowerCase().includes(this.#filter) && (!this.#state || item.state === this.#state);
+    const fits = (item) => item.name.toLowerCase().includes(this.#filter) && (!this.#state || stateOf(item) === this.#state);
     this.#shown = this.#items.filter(fits);
     this.#active = Math.max(this.#shown.findIndex((item) => item.id === this.#current), 0);
     this.#render();
@@ -142,7 +146,7 @@ export class ImageList {
     const { mark, note } = this.#describe(item);
     const row = make(
       "div",
-      { className: "row", id: rowId(place), role: "option", title: item.name, dataset: { id: item.id, state: item.state ?? "" } },
+      { className: "row", id: rowId(place), role: "option", title: item.fault ?? item.name, dataset: { id: item.id, state: stateOf(item) } },
       ...(this.#thumbs ? [this.#picture(item)] : []),
       make("span", { className: "mark", textContent: mark, aria: { hidden: true } }),
       make(
@@ -162,6 +166,11 @@ export class ImageList {
     row.style.top = `${place * height}px`;
     return row;
   }
+}
+
+// An image that cannot be opened is in no other state.
+function stateOf({ state, fault }) {
+  return fault ? "broken" : (state ?? "");
 }
 
 function rowId(place) {

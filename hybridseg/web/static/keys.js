@@ -48,6 +48,7 @@ export function labelCommands(page) {
   add("Finish", ["Enter"], "Label the whole image", () => page.run());
   add("Finish", ["s"], "Accept: write the files", () => page.accept(false));
   add("Finish", ["shift+s"], "Accept and open the next image", () => page.accept(true));
+  if (!byId("back").hidden) add("Finish", ["q"], "Back to the review", () => byId("back").click());
   add("Finish", ["?"], "This help", () => byId("help-dialog").showModal());
   add("On the canvas", ["Arrow keys"], "Move the crosshair; with Shift by one pixel of the image");
   add("On the canvas", [" "], "Pen down or up; a corner; fill");

@@ -81,7 +81,7 @@ class LabelPage {
     this.images = new ImageList(byId("images"), {
       describe: describeItem,
       onOpen: (id) => this.open(id),
-      thumbs: new Thumbs(this.api, (id) => this.images.showThumb(id)),
+      thumbs: new Thumbs(this.api, (id, fault) => this.images.showThumb(id, fault)),
     });
   }
 

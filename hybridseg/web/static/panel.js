@@ -6,8 +6,8 @@ import { asSentence } from "./messages.js";
 const MARKS = { untouched: ["○", "to do"], imported: ["⇩", "imported"], working: ["◐", "in progress"], done: ["✓", "done"] };
 
 /** The mark and the words for an image of the list. */
-export function describeItem({ state }) {
-  const [mark, note] = MARKS[state];
+export function describeItem({ state, fault }) {
+  const [mark, note] = fault ? ["⚠", "cannot be opened"] : MARKS[state];
   return { mark, note };
 }
 

@@ -1,7 +1,8 @@
-// The review page: manual and automatic results side by side, the images that need most attention first.
+// The review page: two results of each image side by side, the images that need most attention first.
 
 import { Api } from "./api.js";
 import { Commands } from "./commands.js";
+import { Decisions, markOf } from "./decisions.js";
 import { byId, make } from "./dom.js";
 import { makeDrawer } from "./drawer.js";
 import { ImageList } from "./images.js";
@@ -11,7 +12,7 @@ import { PointerInput } from "./pointer.js";
 import { Swipe } from "./swipe.js";
 import { Viewer } from "./viewer.js";
 
-const DIFFERS = { name: "manual and automatic disagree", color: "#e61e5a" }; // as the server draws it
+const DIFFERS = "#e61e5a"; // as the server draws it
 const NO_UNCERTAINTY = "No image has an uncertainty: run it with --probabilities.";
 const PAN = { ArrowLeft: [64, 0], ArrowRight: [-64, 0], ArrowUp: [0, 64], ArrowDown: [0, -64] };
 
@@ -27,7 +28,7 @@ class ReviewPage {
     this.input = new PointerInput(this.canvas, this.viewer);
     this.swipe = new Swipe(byId("divider"), byId("swipe"), () => this.#layersChanged());
     this.images = new ImageList(byId("images"), {
-      describe: (item) => ({ mark: "", note: this.#note(item) }),
+      describe: (item) => ({ mark: markOf(item), note: this.#note(item) }),
       onOpen: (id) => this.open(id),
     });
     const layer = (name, smooth = false) => ({ name, smooth, visible: true, path: (...tile) => this.#tilePath(name, tile) });
@@ -43,10 +44,15 @@ class ReviewPage {
   async start() {
     const review = await this.api.get("/api/review").catch((error) => this.#tell(error));
     if (!review) return;
-    this.items = review.items.map((item) => ({ ...item, id: String(item.id) }));
-    byId("image-count").textContent = `${this.items.length} in all`;
+    this.sides = review.sides;
+    this.#read(review);
     this.compares = this.items.some(hasBoth);
-    byId("classes").replaceChildren(...[...(this.compares ? [DIFFERS] : []), ...review.classes].map(legendEntry));
+    this.#nameSides();
+    const differs = { name: `${this.sides.join(" and ").toLowerCase()} disagree`, color: DIFFERS };
+    if (!review.judged) differs.name = "they disagree";
+    byId("classes").replaceChildren(...[...(this.compares ? [differs] : []), ...review.classes].map(legendEntry));
+    for (const id of ["decision-section", "state-filter", "help-decisions"]) byId(id).hidden = !review.judged;
+    if (review.judged) this.decisions = new Decisions(this);
     byId("help-divider").hidden = !this.compares;
     if (this.items.every(({ uncertainty }) => uncertainty === null)) {
       const option = byId("order").querySelector("[value=uncertainty]");
@@ -81,8 +87,35 @@ class ReviewPage {
     byId("title").textContent = this.item.name;
     document.title = `${this.item.name} – hybridseg review`;
     this.messages.rest(sentence(this.item));
+    this.decisions?.show();
     const more = await this.api.get(`/api/review/${encodeURIComponent(id)}`).catch((error) => this.#tell(error));
     if (this.item.id === id) showConfusions(more?.confusion ?? []);
+  }
+
+  /** Use a newer list, with the same image on view. */
+  use(review) {
+    const { has } = this.item;
+    this.#read(review);
+    this.item = this.items.find(({ id }) => id === this.item.id);
+    this.#sort();
+    // Ground truth came or went: its tiles are fetched.
+    if (String(has) !== String(this.item.has)) this.viewer.spoil("manual", [0, 0, this.item.rows, this.item.cols]);
+    this.#layersChanged();
+    this.decisions?.show();
+  }
+
+  #read({ items }) {
+    this.items = items.map((item) => ({ ...item, id: String(item.id), state: item.decision ?? "open" }));
+    const decided = this.items.filter(({ decision }) => decision).length;
+    byId("image-count").textContent = decided ? `${decided} of ${items.length} decided` : `${items.length} in all`;
+  }
+
+  #nameSides() {
+    const [left, right] = this.sides;
+    byId("left-side").textContent = left;
+    byId("right-side").textContent = right;
+    byId("sides").textContent = `${left} → ${right}`;
+    byId("swipe").setAttribute("aria-label", `Divider between ${left} and ${right}`);
   }
 
   #tilePath(name, tile) {
@@ -154,7 +187,9 @@ class ReviewPage {
       byId(id).addEventListener("input", () => this.#layersChanged());
     }
     byId("order").addEventListener("change", () => this.#sort());
-    byId("filter").addEventListener("input", (event) => this.images.setFilter(event.target.value));
+    for (const id of ["filter", "state-filter"]) {
+      byId(id).addEventListener("input", () => this.images.setFilter(byId("filter").value, byId("state-filter").value));
+    }
     this.canvas.addEventListener("pointermove", ({ clientX, clientY }) => {
       if (this.item) showWhere(this.canvas.hybridseg.toImage(clientX, clientY));
     });
@@ -172,6 +207,7 @@ class ReviewPage {
     const add = (...command) => commands.add(...command);
     add("Images", ["PageDown"], "Next image", () => this.#step(1));
     add("Images", ["PageUp"], "Previous image", () => this.#step(-1));
+    this.decisions?.addKeys(add);
     add("Layers", ["l"], "Label maps on or off", () => byId("show-labels").click());
     if (this.compares) add("Layers", ["d"], "Disagreement on or off", () => byId("show-disagreement").click());
     add("Layers", ["x"], "While held: the bare photo", () => this.#setBare(true));
@@ -223,9 +259,10 @@ function showConfusions(confusions) {
   byId("no-confusions").hidden = rows.length > 0;
 }
 
-function sentence({ name, disagreement, uncertainty }) {
+function sentence({ name, disagreement, kappa, uncertainty }) {
   const parts = [];
   if (disagreement !== null) parts.push(`disagreement ${percent(disagreement)}`);
+  if (kappa !== null) parts.push(`kappa ${kappa.toFixed(3)}`);
   if (uncertainty !== null) parts.push(`uncertainty ${decimals(uncertainty)}`);
   return [name, ...parts].join(", ");
 }

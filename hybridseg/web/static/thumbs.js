@@ -1,10 +1,8 @@
 // Small pictures of the images in the list: fetched for the rows in view, a few at a time.
 
-import { imagePath } from "./api.js";
-
 const MAX_REQUESTS = 2;
 
-/** Pictures by image; `onArrival(id)` is called when one is here. */
+/** Pictures by image; `onArrival(id, fault)` is called when one is here, or it is known why there will be none. */
 export class Thumbs {
   #api;
   #onArrival;
@@ -31,13 +29,13 @@ export class Thumbs {
   async #fetch(id) {
     this.#running++;
     this.#urls.set(id, "");
-    const blob = await this.#api.getBlob(imagePath(id, "thumbnail")).catch((error) => {
-      // An image that cannot be read has no picture; one that was not answered is asked for again.
+    const found = await this.#api.getThumb(id).catch((error) => {
+      // One that was not answered is asked for again.
       if (error.kind === "network" || error.kind === "forbidden") this.#urls.delete(id);
     });
-    if (blob) this.#urls.set(id, URL.createObjectURL(blob));
+    if (found?.blob) this.#urls.set(id, URL.createObjectURL(found.blob));
     this.#running--;
-    if (blob) this.#onArrival(id);
+    if (found) this.#onArrival(id, found.fault);
     this.want(this.#wanted);
   }
 }

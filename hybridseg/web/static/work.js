@@ -1,8 +1,9 @@
 // Jobs and files: label the whole image, write it, import labels, change the classes.
 
 import { imagePath } from "./api.js";
-import { byId, make } from "./dom.js";
+import { byId } from "./dom.js";
 import { showJob, showState } from "./panel.js";
+import { saveFile } from "./savefile.js";
 
 const LABELLED = "The whole image is labelled; accept it with S, or correct it.";
 const LOST = "The job ended without a result, perhaps because the program was restarted. Start it again.";
@@ -72,9 +73,7 @@ async function exportResult(page, to) {
   await page.queue.drained(id);
   const file = await page.ask(() => page.api.getFile(`${imagePath(id, "export")}?to=${to}`));
   if (!file) return;
-  const link = make("a", { href: URL.createObjectURL(file.blob), download: file.name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  saveFile(file);
   page.messages.succeed(`${file.name} was downloaded.`);
 }
 
