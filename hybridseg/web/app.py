@@ -143,7 +143,8 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         row, col, rows, cols = map(parse_whole, body["window"])
         entry, opened = album.open(image_id)
         teach = partial(session.teach, entry, keeps=False)
-        found = previewer.preview(opened, (row, col, rows, cols), session.options, teach=teach)
+        suggester = session.suggester_for(opened)
+        found = previewer.preview(opened, (row, col, rows, cols), session.options, teach=teach, suggester=suggester)
         if found is None:
             return Response(status=204)
         response = _send_picture(found.picture)
