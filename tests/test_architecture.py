@@ -40,6 +40,7 @@ LEVELS = (
         ("apply",),
         ("oneimage",),
         ("prediction",),
+        ("suggestion",),
         ("vectors",),
         ("study",),
         ("demo",),

@@ -12,7 +12,7 @@ import numpy as np
 
 from hybridseg.api.arguments import PATH_TYPES, Labels, find_path, find_table, list_paths
 from hybridseg.api.calls import public_function, show_progress
-from hybridseg.apply import PathLike
+from hybridseg.apply import Model, PathLike, find_model
 from hybridseg.classes import ClassTable
 from hybridseg.cli.console import Console
 from hybridseg.crf.options import CrfOptions
@@ -23,7 +23,9 @@ from hybridseg.labelling.opening import open_session
 from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.spread import DrawnSeeds, SpreadResult, read_seeds, spread_file
 from hybridseg.labelling.spreading import SpreadOptions
+from hybridseg.labelling.suggesting import Suggester
 from hybridseg.progress import Progress
+from hybridseg.suggestion import open_suggester
 
 if TYPE_CHECKING:
     from hybridseg.web.serve import Page
@@ -36,6 +38,7 @@ def spread(
     *,
     labels: Labels | None = None,
     colors: PathLike | None = None,
+    model: Model | PathLike | None = None,
     scale: float | None = SpreadOptions.scale,
     crf: CrfOptions | None = None,
     features: str = SpreadOptions.features,
@@ -59,6 +62,9 @@ def spread(
     labels, colors
         The classes of scribbles that do not name theirs (a class file, a ClassTable or a list of names), and a file of
         their colours.
+    model
+        A model that suggests labels, which scribbles correct: a file, its folder, or what `open_model` returns. Classes
+        are matched by name.
     crf
         CrfOptions: how the CRF spreads them; by default as it suits the features.
     out
@@ -85,8 +91,14 @@ def spread(
     options = SpreadOptions(scale, crf, features, smoothness=smoothness, specks=specks)
     return spread_file(
         path, drawn, options=options, out_dir=find_path(out), write=out is not None, overwrite=overwrite,
-        figures=figures, progress=progress or show_progress(),
+        figures=figures, suggester=_open_suggester(model), progress=progress or show_progress(),
     )  # fmt: skip
+
+
+def _open_suggester(model: Model | PathLike | None) -> Suggester | None:
+    if model is None:
+        return None
+    return open_suggester(model if isinstance(model, Model) else Model((find_model(model),)))
 
 
 def _take_seeds(scribbles: Any, table: ClassTable | None) -> DrawnSeeds:
@@ -111,6 +123,7 @@ def label(
     masks: PathLike | None = None,
     labels: Labels | None = None,
     colors: PathLike | None = None,
+    model: Model | PathLike | None = None,
     window: int = 500,
     scale: float | None = SpreadOptions.scale,
     crf: CrfOptions | None = None,
@@ -145,6 +158,9 @@ def label(
     labels, colors
         The classes (a class file, a ClassTable or a list of names), and a file of their colours; by default those of
         earlier work, and else the page asks.
+    model
+        A model that suggests labels before the first stroke, as for `spread`; without a class list, its classes are
+        those of the session.
     window
         Side of the window in which the page walks over a photo, in pixels.
     crf
@@ -191,6 +207,8 @@ def label(
     )
 
     console, paths, progress = Console(), list_paths(photos), progress or show_progress()
+    if model is not None and review:
+        raise BadUsage("--model suggests labels to a person who draws; leave it out with --review")
     if masks is not None and (import_ is not None or review):
         raise BadUsage("give --masks alone, without --import or --review")
     if import_ is not None and review:
@@ -216,7 +234,7 @@ def label(
             masks_dir=find_path(masks), import_path=find_path(import_),
             options=options,
             window=window, figures=figures, sam_encoder=find_path(sam_encoder), sam_decoder=find_path(sam_decoder),
-            progress=progress,
+            suggester=_open_suggester(model), progress=progress,
         )  # fmt: skip
         console.say_all(told)
         open_page = partial(open_label_page, session)

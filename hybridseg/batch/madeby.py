@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -100,10 +100,21 @@ def list_changes(before: Any, now: Any) -> dict[tuple[str, ...], tuple[Any, Any]
 
 def leave_out_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested settings without those that concern the machine, not the result."""
+    return leave_out(settings, _NOT_RECORDED)
+
+
+def leave_out(settings: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return nested settings without those of some names.
+
+    Examples
+    --------
+    >>> leave_out({"a": 1, "b": {"a": 2, "c": 3}}, ["a"])
+    {'b': {'c': 3}}
+    """
     return {
-        name: leave_out_machine(value) if isinstance(value, dict) else value
+        name: leave_out(value, names) if isinstance(value, dict) else value
         for name, value in settings.items()
-        if name not in _NOT_RECORDED
+        if name not in names
     }
 
 

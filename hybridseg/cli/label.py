@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from hybridseg.errors import join_names
 from hybridseg.figures import FigureOptions
 from hybridseg.labelling.spread import read_seeds, spread_file
 from hybridseg.labelling.spreading import LEARNED_CRF, SPREAD_CRF, SpreadOptions
+from hybridseg.labelling.suggesting import Suggester
 from hybridseg.markup import count_of
 
 _CRF_NAMES = (
@@ -56,6 +58,20 @@ _spread_options = join_options(
 )  # fmt: skip
 
 
+_suggesting_option = click.option(
+    "--model", "models", metavar="MODEL", type=path_type, multiple=True,
+    help="A model that suggests labels, which scribbles correct: a tile classifier (NAME.pb), a dense network "
+    "(NAME.h5), or the folder of one. Classes are matched by name. Given again, several of the same classes vote.",
+)  # fmt: skip
+
+
+def _open_suggester(models: Sequence[Path]) -> Suggester | None:
+    from hybridseg.apply import Model, find_model
+    from hybridseg.suggestion import open_suggester
+
+    return open_suggester(Model(tuple(map(find_model, models)))) if models else None
+
+
 def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
     options: SpreadOptions = read_options(SpreadOptions, settings)
     with named_as_typed():
@@ -72,6 +88,7 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
     help="Class list: labels.txt or labeldefs.txt.  [default: that of earlier work; otherwise the page asks]",
 )
 @colors_option("--labels, which it needs")
+@_suggesting_option
 @click.option(
     "-w",
     "--window",
@@ -165,6 +182,8 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
         raise click.UsageError("Give --review one folder, or two to compare: --review A B.")
     if review_dir and settings["import_path"]:
         raise click.UsageError("--import is for labelling; --review shows the results that are there.")
+    if settings["models"] and review_dir:
+        raise click.UsageError("--model suggests labels to a person who draws; leave it out with --review.")
     if settings["masks_dir"] and (settings["import_path"] or settings["review_dir"]):
         raise click.UsageError("Give --masks alone, without --import or --review.")
     from hybridseg.web.serve import check_host, find_usual_port
@@ -222,6 +241,7 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
         figures=read_options(FigureOptions, settings),
         sam_encoder=settings["sam_encoder"],
         sam_decoder=settings["sam_decoder"],
+        suggester=_open_suggester(settings["models"]),
         progress=console.progress,
     )
     console.say_all(told)
@@ -241,6 +261,7 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
 @click.argument("image_path", metavar="IMAGE", type=path_type)
 @click.argument("seeds_path", metavar="SEEDS", type=path_type)
 @class_files_options
+@_suggesting_option
 @_spread_options
 @click.option(
     "--out", "out_dir", metavar="DIR", type=path_type, help="Folder for the results.  [default: beside the image]"
@@ -274,6 +295,7 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
         out_dir=settings["out_dir"],
         overwrite=settings["overwrite"],
         figures=read_options(FigureOptions, settings),
+        suggester=_open_suggester(settings["models"]),
         progress=console.progress,
     )
     console.wrote(*result.written)

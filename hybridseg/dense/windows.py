@@ -218,15 +218,13 @@ def _predict_group(
         images.append(fitted)
         # As in training: windows are normalized as the whole photograph is, at its own size.
         rules.append(model.card.normalization.measure(own if in_windows else fitted))
-    classify = partial(
-        _classify_views, rules=rules, table=table, flips=options.flips, with_differences=with_differences
-    )
+    classify = partial(classify_views, rules=rules, table=table, flips=options.flips, with_differences=with_differences)
     plan = _plan_windows(size, models, options)
     seconds = PIXEL_SECONDS * len(models)
     return blend_windows(images, classify, plan=plan, work=work, n_done=n_done, seconds=seconds, progress=hook)
 
 
-def _classify_views(
+def classify_views(
     models: Sequence[DenseModel],
     views: Sequence[np.ndarray],
     *,

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from hybridseg.resample import reduce_shape, shrink_image
 
 _OVERVIEW_SIDE = 4096
 _STRIP_ROWS = 256
+_N_SHOWN = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,17 +35,26 @@ class ImageWindows:
     read : callable
         ``read(rows, cols, shape)`` returns the part within two slices, reduced to a shape: (*shape, 3) uint8. Each of
         its pixels is about the mean of those that it covers.
+    further : callable
+        Returns the image opened for its bands beyond those, up to three at a time, and how many these are.
     """
 
     path: Path
     info: ImageInfo
     valid: Callable[[], np.ndarray | None]
     read: Callable[[slice, slice, tuple[int, int]], np.ndarray]
+    further: Callable[[], list[tuple[ImageWindows, int]]] = list
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the image."""
         return self.info.shape
+
+    def read_all(self, rows: slice, cols: slice, shape: tuple[int, int]) -> np.ndarray:
+        """Read a part as `read` does, with all bands that are no transparency: (*shape, 3 or more) uint8."""
+        parts = [self.read(rows, cols, shape)]
+        parts += [windows.read(rows, cols, shape)[..., :n_bands] for windows, n_bands in self.further()]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
 def open_windows(path: str | os.PathLike[str], *, bands: tuple[int, int, int] | None = None) -> ImageWindows:
@@ -73,13 +83,20 @@ def open_windows(path: str | os.PathLike[str], *, bands: tuple[int, int, int] | 
     check_pixel_count(path, info.rows, info.cols)
     if bands is not None and not all(1 <= band <= info.bands for band in bands):
         raise BadInput(f"{path} has the bands 1 to {info.bands}; choose among them")
+    further = cache(partial(_open_further, info)) if bands is None else list
     if info.rows * info.cols > MAX_DECODED_PIXELS and can_read_parts(info):
         source = _LargeRaster(info, bands)
-        return ImageWindows(info.path, info, cache(source.find_valid), source.read)
+        return ImageWindows(info.path, info, cache(source.find_valid), source.read, further)
     image = load_image(path).filled(in_place=True)
     pixels = image.pixels if bands is None else image.pixels[..., [band - 1 for band in bands]]
     valid, pyramid = image.valid, _Pyramid([as_rgb8(pixels)])
-    return ImageWindows(info.path, info, lambda: valid, pyramid.read)
+    return ImageWindows(info.path, info, lambda: valid, pyramid.read, further)
+
+
+def _open_further(info: ImageInfo) -> list[tuple[ImageWindows, int]]:
+    numbers = range(_N_SHOWN + 1, info.n_colors + 1)
+    groups = [numbers[i : i + _N_SHOWN] for i in range(0, len(numbers), _N_SHOWN)]
+    return [(open_windows(info.path, bands=(g[0], g[min(1, len(g) - 1)], g[-1])), len(g)) for g in groups]
 
 
 def read_small(path: str | os.PathLike[str], side: int) -> np.ndarray:

@@ -72,6 +72,8 @@ class OpenImage:
     labels : numpy.ndarray or None
         (rows, cols) uint8 class ids, VOID outside the picture: the scribbles spread over the image, before anything is
         painted over them.
+    labels_by : str or None
+        The record of how the labels were made; None: not known.
     n_changes : int
         Counts the changes of the scribbles.
     labels_after : int
@@ -89,6 +91,7 @@ class OpenImage:
     windows: ImageWindows
     drawing: Drawing
     labels: np.ndarray | None = None
+    labels_by: str | None = None
     n_changes: int = 0
     labels_after: int = 0
     on_disk: tuple[int, ...] | None = None
@@ -113,6 +116,11 @@ class OpenImage:
     def stale(self) -> bool:
         """Whether the scribbles changed since they were spread."""
         return self.labels is None or self.labels_after != self.n_changes
+
+    @property
+    def is_suggested(self) -> bool:
+        """Whether a model suggested the labels, as far as their record says."""
+        return '"suggested_by"' in (self.labels_by or "")
 
     def show(self, bands: tuple[int, int, int] | None) -> ImageWindows:
         """Return the image as it is looked at: in these bands, the usual ones for None."""
@@ -153,6 +161,7 @@ class Parked:
 
     data: bytes
     shape: tuple[int, int]
+    made_by: str | None
     stale: bool
     on_disk: tuple[int, ...] | None
 
@@ -211,7 +220,7 @@ class ImageEntry:
         opened, self.opened = self.opened, None
         if opened is not None and opened.labels is not None:
             data = zlib.compress(opened.labels, 1)
-            self.parked = Parked(data, opened.windows.shape, opened.stale, opened.on_disk)
+            self.parked = Parked(data, opened.windows.shape, opened.labels_by, opened.stale, opened.on_disk)
 
     def unpark(self, opened: OpenImage) -> None:
         """Install the opened image, with the labels that were parked if they still belong to it."""
@@ -219,7 +228,7 @@ class ImageEntry:
         # The image or its strokes may have been replaced meanwhile.
         if parked is not None and (parked.shape, parked.on_disk) == (opened.windows.shape, opened.on_disk):
             opened.labels = np.frombuffer(zlib.decompress(parked.data), np.uint8).reshape(parked.shape).copy()
-            opened.labels_after = opened.n_changes - parked.stale
+            opened.labels_by, opened.labels_after = parked.made_by, opened.n_changes - parked.stale
         self.opened = opened
 
 

@@ -13,7 +13,7 @@ from hybridseg.io.locks import lock_output
 from hybridseg.io.windows import ImageWindows
 from hybridseg.labelling.entries import ImageEntry, Job, JobCancelled, OpenImage
 from hybridseg.labelling.session import LabelSession
-from hybridseg.labelling.spread import DrawnSeeds, spread_over, write_ground_truth
+from hybridseg.labelling.spread import DrawnSeeds, record_spread, spread_over, write_ground_truth
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,9 @@ class JobRunner:
                 raise Conflict("a job is already running on this image; wait for it, or cancel it")
             entry.check_version(version)
             seeds = opened.drawing.seeds
-            if not seeds["scribbles"].any() and (kind == "run" or not seeds["result"].any()):
+            # A result that is there needs no strokes: a model may have suggested all of it.
+            is_empty = opened.stale and self._session.suggester_for(opened) is None
+            if is_empty and not seeds["scribbles"].any() and (kind == "run" or not seeds["result"].any()):
                 raise BadInput("nothing was drawn on this image yet; scribble on each class first")
             job = entry.job = Job(kind, label="waiting for other jobs")
             entry.message = None
@@ -114,13 +116,16 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
         if entry.opened is not opened:
             raise Conflict("another program wrote the strokes of this image; check it again")
         version, n_changes, stale = entry.version, opened.n_changes, opened.stale
+        suggester, made_by = session.suggester_for(opened), opened.labels_by
         log, labels, seeds = opened.drawing.log, opened.labels, opened.drawing.seeds
         painted = seeds["result"].copy() if any(s.layer == "result" for s in log.strokes) else None
         drawn = DrawnSeeds(seeds["scribbles"].copy(), log.table, log.seconds, painted)
     if stale or labels is None:
         job.begin("spreading the scribbles over the image", 1, n_steps, droppable=True)
-        lessons = session.teach(entry, log.table, keeps=True)
-        labels = spread_over(opened.windows, drawn, options=session.options, lessons=lessons, progress=job.watch)
+        lessons, options = session.teach(entry, log.table, keeps=True), session.options
+        labels = spread_over(
+            opened.windows, drawn, options=options, lessons=lessons, suggester=suggester, progress=job.watch
+        )
         if (valid := opened.windows.valid()) is not None:
             labels[~valid] = VOID
         with opened.lock:
@@ -128,6 +133,8 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
             if opened.table != drawn.table:
                 raise Conflict("the classes were changed while this job ran; start it again")
             opened.labels, opened.labels_after = labels, n_changes
+            opened.labels_by = record_spread(opened.windows.shape, drawn, options, suggester)
+            made_by = opened.labels_by
             entry.result_version += 1
     if job.kind != "accept":
         return
@@ -135,7 +142,9 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
     _check_size(opened.windows)
     shelf, path = session.album.shelf, opened.windows.path
     with lock_output(shelf.truth_path(path), wait=True):
-        written = write_ground_truth(opened.windows, labels, drawn, out_dir=shelf.home(path), figures=session.figures)
+        written = write_ground_truth(
+            opened.windows, labels, drawn, made_by=made_by or "", out_dir=shelf.home(path), figures=session.figures
+        )
         entry.written = tuple(path.relative_to(written[0].parent).as_posix() for path in written)
         done = session.mark_accepted(entry, opened, version)
     if not done:

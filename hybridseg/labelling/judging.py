@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hybridseg import __version__
 from hybridseg.batch.results import DISAGREEMENT
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict
@@ -107,10 +109,13 @@ class Judging:
                 table = own if album.table is None else album.table.union(own)
                 decision = self._decide(ACCEPTED, item)
                 origin = {"from": path.name, "by": decision.by, "when": decision.when, "made_by": found.made_by}
-                drawn = DrawnSeeds(np.zeros(item.shape, np.uint8), table, origin={_ORIGIN: origin})
+                made_by = json.dumps({"command": "label", "version": __version__, _ORIGIN: origin})
+                drawn = DrawnSeeds(np.zeros(item.shape, np.uint8), table)
                 home = album.shelf.home(item.image_path)
                 labels = found.labels_as(table)
-                write_ground_truth(opened.windows, labels, drawn, out_dir=home, figures=self.session.figures)
+                write_ground_truth(
+                    opened.windows, labels, drawn, made_by=made_by, out_dir=home, figures=self.session.figures
+                )
                 self._close(entry)
             self._put(item, decision)
 

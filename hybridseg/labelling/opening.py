@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, BadUsage, HybridSegError, Problem
+from hybridseg.errors import BadInput, BadUsage, HybridSegError, Problem, join_names
 from hybridseg.figures import FigureOptions
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import describe_image
@@ -15,6 +15,7 @@ from hybridseg.io.pairing import PEOPLE_DIR, find_images
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spreading import SpreadOptions
+from hybridseg.labelling.suggesting import Suggester
 from hybridseg.models.sam import Sam
 from hybridseg.progress import Progress, no_progress
 
@@ -32,6 +33,7 @@ def open_session(
     figures: FigureOptions = FigureOptions(),
     sam_encoder: Path | None = None,
     sam_decoder: Path | None = None,
+    suggester: Suggester | None = None,
     progress: Progress = no_progress,
 ) -> tuple[LabelSession, list[str]]:
     """Start a session on images, folders or patterns, or continue it.
@@ -44,17 +46,19 @@ def open_session(
         Masks made by hand, or the labels of any tool, to start from.
     sam_encoder, sam_decoder : pathlib.Path or None
         ONNX files of the networks of SAM, both or none.
+    suggester : Suggester or None
+        A model that suggests labels; without a class list its classes are those of the session.
 
     Returns
     -------
     session : LabelSession
     told : list of str
-        What the person should know of what was imported, a line each.
+        What the person should know of what was imported and of the model, a line each.
 
     Raises
     ------
     MissingInput, BadInput
-        When no image can be labelled, or the networks are not those of SAM.
+        When no image can be labelled, the networks are not those of SAM, or the model knows none of the classes.
     MissingPackage
         When the networks need a package that is not installed.
     WriteFailed
@@ -68,10 +72,20 @@ def open_session(
     album = Album(image_paths, table=table, out_dir=out_dir, person=find_own_folder(annotator))
     for folder in {album.shelf.home(path) for path in image_paths}:
         claim_folder(folder)
-    session = LabelSession(album, options=options, window=window, figures=figures, sam=sam)
+    told = _meet_model(album, suggester) if suggester else []
+    session = LabelSession(album, options=options, window=window, figures=figures, sam=sam, suggester=suggester)
     source = masks_dir or import_path
-    told = session.import_all(source, masks_only=masks_dir is not None, progress=progress) if source else []
+    told += session.import_all(source, masks_only=masks_dir is not None, progress=progress) if source else []
     return session, told
+
+
+def _meet_model(album: Album, suggester: Suggester) -> list[str]:
+    """Match the classes of a session with those of the model, or take those; return what the model does not know."""
+    if album.table is None:
+        album.use_classes(suggester.table, save=True)
+        return []
+    missing = suggester.match(album.table)
+    return [f"the model does not know {join_names(missing)}: scribble on these"] if missing else []
 
 
 def find_own_folder(annotator: str | None) -> Path:

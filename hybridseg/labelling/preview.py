@@ -14,7 +14,9 @@ from hybridseg.io.labels.labelpng import encode_overlay
 from hybridseg.labelling.entries import OpenImage
 from hybridseg.labelling.newest import Newest
 from hybridseg.labelling.spreading import SpreadOptions, paint_over, reduce_seeds, spread_seeds
+from hybridseg.labelling.suggesting import Suggester
 from hybridseg.learning.experience import Lessons
+from hybridseg.learning.features import NONE
 from hybridseg.resample import reduce_shape, resize_nearest
 
 # About a second of the CRF on two cores (docs/benchmarks.md). A wider window is reduced to this.
@@ -43,6 +45,7 @@ class Previewer:
         options: SpreadOptions,
         *,
         teach: Teach | None = None,
+        suggester: Suggester | None = None,
     ) -> Preview | None:
         """Spread the scribbles in a window of an image.
 
@@ -52,18 +55,20 @@ class Previewer:
             First row and column, rows, columns.
         teach : callable or None
             Gives what other images have taught of the classes of a table.
+        suggester : Suggester or None
+            A model whose suggestion the scribbles correct.
 
         Returns
         -------
         Preview or None
-            None when a newer request came in between, or there is no scribble.
+            None when a newer request came in between, or there is neither a scribble nor a suggestion.
 
         Raises
         ------
         BadInput
             When the window lies outside of the image.
         """
-        return self._newest.ask(lambda: _draw_preview(opened, _clip(opened, window), options, teach))
+        return self._newest.ask(lambda: _draw_preview(opened, _clip(opened, window), options, teach, suggester))
 
 
 def _clip(opened: OpenImage, window: tuple[int, int, int, int]) -> tuple[slice, slice]:
@@ -75,7 +80,11 @@ def _clip(opened: OpenImage, window: tuple[int, int, int, int]) -> tuple[slice, 
 
 
 def _draw_preview(
-    opened: OpenImage, inner: tuple[slice, slice], options: SpreadOptions, teach: Teach | None
+    opened: OpenImage,
+    inner: tuple[slice, slice],
+    options: SpreadOptions,
+    teach: Teach | None,
+    suggester: Suggester | None,
 ) -> Preview | None:
     # Scribbles beside the window influence it too, as far as the CRF reaches.
     usual_scale = options.scale_for(opened.windows.shape)
@@ -85,19 +94,26 @@ def _draw_preview(
         seeds = opened.drawing.seeds["scribbles"][outer].copy()
         painted = opened.drawing.seeds["result"][inner].copy()
         table = opened.table
-    if not seeds.any():
+    if not seeds.any() and suggester is None:
         return None
     scale = min(usual_scale, math.sqrt(_MAX_CRF_PIXELS / seeds.size))
-    image = opened.windows.read(*outer, reduce_shape((seeds.shape[0], seeds.shape[1]), scale))
+    read = opened.windows.read if options.features == NONE else opened.windows.read_all
+    image = read(*outer, reduce_shape((seeds.shape[0], seeds.shape[1]), scale))
     # The kernel keeps its width in pixels of the image itself.
     crf, share = options.constants, scale / usual_scale
     near = None if crf.space_theta is None else max(crf.space_theta * share, 1.0)
     crf = replace(crf, theta=max(crf.theta * share, 1.0), space_theta=near)
     small_seeds = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
     specks = options.specks * image.shape[0] * image.shape[1] / seeds.size
+    suggested = None
+    if suggester is not None:
+        whole = opened.windows.shape
+        size = reduce_shape(whole, usual_scale)
+        suggested = suggester.look(opened.windows.path, whole, size, table)
+        suggested = suggested.cut(*outer, (image.shape[0], image.shape[1]))
     labels = spread_seeds(
         image, small_seeds, n_classes=len(table), options=crf, features=options.features, specks=specks,
-        lessons=teach(table) if teach else None,
+        lessons=teach(table) if teach else None, suggested=suggested,
     )  # fmt: skip
     shape = reduce_shape((painted.shape[0], painted.shape[1]), scale)
     rows, cols = (

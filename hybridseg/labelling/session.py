@@ -28,6 +28,7 @@ from hybridseg.labelling.entries import ImageEntry, OpenImage
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
 from hybridseg.labelling.spreading import SpreadOptions
 from hybridseg.labelling.strokeimport import import_strokes
+from hybridseg.labelling.suggesting import Suggester
 from hybridseg.labelling.wand import View
 from hybridseg.learning.experience import Experience, Lessons
 from hybridseg.models.sam import Sam
@@ -45,6 +46,8 @@ class LabelSession:
         Side of the window in which the page walks over an image, in pixels.
     sam : Sam or None
         Networks that find the area of a click.
+    suggester : Suggester or None
+        A model that suggests labels before the first stroke.
     """
 
     def __init__(
@@ -55,15 +58,20 @@ class LabelSession:
         window: int = 500,
         figures: FigureOptions = FigureOptions(),
         sam: Sam | None = None,
+        suggester: Suggester | None = None,
     ) -> None:
         if not 50 <= window <= 10_000:
             raise BadInput(f"a window of {window} pixels cannot walk over an image; give 50 to 10000")
         self.album, self.options, self.window, self.figures = album, options, window, figures
-        self.sam, self._experience = sam, Experience()
+        self.sam, self._suggester, self._experience = sam, suggester, Experience()
 
     def teach(self, entry: ImageEntry, table: ClassTable, *, keeps: bool) -> Lessons:
         """Return what the other images have taught, for an image; with `keeps` they learn from it too."""
         return Lessons(self._experience, entry.id, table.keys, self.options.others, keeps)
+
+    def suggester_for(self, opened: OpenImage) -> Suggester | None:
+        """Return the model that suggests labels for an image; none does for imported labels without a change."""
+        return None if opened.drawing.log.is_imported else self._suggester
 
     def describe(self, image_id: str) -> dict[str, Any]:
         """Return all that the page shows about an image; opens it."""
@@ -89,6 +97,7 @@ class LabelSession:
             "seconds": log.seconds,
             "has_result": opened.labels is not None or any(s.layer == "result" for s in log.strokes),
             "stale": opened.stale,
+            "suggested": self.suggester_for(opened) is not None if opened.stale else opened.is_suggested,
             "transform": info.georeference and info.georeference.transform,
             "job": job and {"kind": job.kind, "label": job.label, "done": job.done, "total": job.total},
             "message": entry.message,

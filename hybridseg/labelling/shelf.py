@@ -155,7 +155,7 @@ class Shelf:
             check_size(strokes_path, found.shape, windows.info, advice=_ADVICE)
             table = _add_classes(table, found.table, found.used_ids)
             log = found.with_table(table or _NO_CLASSES)
-        labels = None
+        labels = made_by = None
         truth_path = self.truth_path(image_path)
         if log.done and not truth_path.exists():
             log = replace(log, done=False)
@@ -168,10 +168,10 @@ class Shelf:
             if not seen:
                 log = replace(log, strokes=_strokes_of(truth, truth_path, log), done=True)
             if seen or truth.seeds is not None:
-                labels = truth.labels_as(table)
+                labels, made_by = truth.labels_as(table), truth.made_by
         # Only accepted labels are known to come from these scribbles.
         opened = OpenImage(
-            windows, Drawing(log, windows.valid()), labels, labels_after=0 if log.done else -1, on_disk=seen
+            windows, Drawing(log, windows.valid()), labels, made_by, labels_after=0 if log.done else -1, on_disk=seen
         )
         return opened, table
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybridseg import __version__
+from hybridseg.batch.madeby import leave_out_machine
 from hybridseg.classes import VOID, ClassTable, labels_to_seeds, measure_shares, remap
+from hybridseg.crf.refine import PIXEL_SECONDS
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import FigureOptions
+from hybridseg.forecast import followed_by
 from hybridseg.io.annotations.doodles import LAYERS, read_strokes
 from hybridseg.io.annotations.formats import is_stroke_log
 from hybridseg.io.annotations.painted import paint_annotations
@@ -30,7 +34,9 @@ from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import image_stem
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.spreading import SpreadOptions, paint_over, spread_seeds
+from hybridseg.labelling.suggesting import Suggester
 from hybridseg.learning.experience import Lessons
+from hybridseg.learning.features import NONE
 from hybridseg.panels import fit_page, show_result, shrink_to
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import reduce_shape
@@ -60,8 +66,6 @@ class DrawnSeeds:
         Names, without suffix, of the image that they belong to; empty when the file does not say.
     warnings : tuple of str
         What a person should know of the file: sentences.
-    origin : dict
-        Goes into the record of the result; of labels that were not drawn at all, where they came from.
     """
 
     seeds: np.ndarray
@@ -70,7 +74,6 @@ class DrawnSeeds:
     painted: np.ndarray | None = None
     image_stems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    origin: dict[str, Any] = field(default_factory=dict)
 
     def within(self, valid: np.ndarray | None) -> DrawnSeeds:
         """Return the seeds on valid pixels, (rows, cols) bool; None: all are valid. BadInput when none is left."""
@@ -167,9 +170,12 @@ def spread_file(
     write: bool = True,
     overwrite: bool = False,
     figures: FigureOptions = FigureOptions(),
+    suggester: Suggester | None = None,
     progress: Progress = no_progress,
 ) -> SpreadResult:
     """Spread seeds over an image and write the result as ground truth, as `write_ground_truth` does, or only return it.
+
+    `suggester` as for `spread_over`.
 
     Raises
     ------
@@ -192,22 +198,24 @@ def spread_file(
         windows = open_windows(image_path)
         check_size("the map of scribbles", drawn.seeds.shape, windows.info, advice="it belongs to another image")
         drawn = drawn.within(windows.valid())
-        labels = spread_over(windows, drawn, options=options, progress=progress)
+        labels = spread_over(windows, drawn, options=options, suggester=suggester, progress=progress)
+        made_by = record_spread(windows.shape, drawn, options, suggester)
         written = []
         if write:
-            written = write_ground_truth(windows, labels, drawn, out_dir=out_dir, figures=figures, overwrite=overwrite)
-    truth, shape = _finish(windows, labels, drawn), shrink_to(windows.shape, _SHOWN)
+            written = write_ground_truth(
+                windows, labels, drawn, made_by=made_by, out_dir=out_dir, figures=figures, overwrite=overwrite
+            )
+    truth, shape = _finish(windows, labels, drawn, made_by), shrink_to(windows.shape, _SHOWN)
     return SpreadResult(
         **vars(truth), image=windows.read(slice(0, windows.shape[0]), slice(0, windows.shape[1]), shape),
         written=tuple(written), warnings=drawn.warnings,
     )  # fmt: skip
 
 
-def _finish(windows: ImageWindows, labels: np.ndarray, drawn: DrawnSeeds) -> LabelMap:
+def _finish(windows: ImageWindows, labels: np.ndarray, drawn: DrawnSeeds, made_by: str) -> LabelMap:
     """Return the label map that a person made: painted areas cover it, and it is VOID where there is no picture."""
     labels = void_invalid(paint_over(labels, drawn.painted), windows.valid())
-    made_by = json.dumps({"command": "label", "version": __version__, **drawn.origin})
-    return LabelMap(labels, drawn.table, None if drawn.origin else drawn.seeds, windows.info.georeference, made_by)
+    return LabelMap(labels, drawn.table, drawn.seeds, windows.info.georeference, made_by)
 
 
 def spread_over(
@@ -216,28 +224,54 @@ def spread_over(
     *,
     options: SpreadOptions,
     lessons: Lessons | None = None,
+    suggester: Suggester | None = None,
     progress: Progress = no_progress,
 ) -> np.ndarray:
     """Spread seeds over an open image, of which only a reduced copy is read; `lessons` as for `spread_seeds`.
 
+    Parameters
+    ----------
+    suggester : Suggester or None
+        A model whose suggestion the seeds correct.
+
     Returns
     -------
     numpy.ndarray
-        (rows, cols) uint8 class ids, before anything is painted over them; all VOID when there are no scribbles.
+        (rows, cols) uint8 class ids, before anything is painted over them; all VOID without scribbles or suggestion.
 
     Raises
     ------
     BadInput
         When the image cannot be read.
     """
-    if not drawn.seeds.any():
+    if not drawn.seeds.any() and suggester is None:
         return np.full(windows.shape, VOID, np.uint8)
     whole = slice(0, windows.shape[0]), slice(0, windows.shape[1])
-    small = windows.read(*whole, reduce_shape(windows.shape, options.scale_for(windows.shape)))
+    read = windows.read if options.features == NONE else windows.read_all
+    small = read(*whole, reduce_shape(windows.shape, options.scale_for(windows.shape)))
+    suggested = None
+    if suggester is not None:
+        size = small.shape[0], small.shape[1]
+        suggested = suggester.look(windows.path, windows.shape, size, drawn.table)
+        suggested.prepare(followed_by(progress, math.prod(size) * PIXEL_SECONDS))
     return spread_seeds(
         small, drawn.seeds, n_classes=len(drawn.table), options=options.constants, features=options.features,
-        specks=options.specks, lessons=lessons, progress=progress,
+        specks=options.specks, lessons=lessons, suggested=suggested, progress=progress,
     )  # fmt: skip
+
+
+def record_spread(
+    shape: tuple[int, int], drawn: DrawnSeeds, options: SpreadOptions, suggester: Suggester | None
+) -> str:
+    """Return the record of how an image of these rows and columns is labelled, as JSON on one line."""
+    record: dict[str, Any] = {"command": "label", "version": __version__}
+    if drawn.seeds.any() or suggester is not None:
+        used = replace(options, scale=options.scale_for(shape), crf=options.constants)
+        record["settings"] = leave_out_machine(asdict(used))
+    if suggester is not None:
+        # Not `models`: what a person accepted is no result of a model, which another result may replace.
+        record["suggested_by"] = suggester.describe(shape)
+    return json.dumps(record)
 
 
 def ground_truth_path(image_path: Path, out_dir: Path | None) -> Path:
@@ -250,6 +284,7 @@ def write_ground_truth(
     labels: np.ndarray,
     drawn: DrawnSeeds,
     *,
+    made_by: str,
     out_dir: Path | None = None,
     figures: FigureOptions = FigureOptions(),
     overwrite: bool = False,
@@ -262,6 +297,8 @@ def write_ground_truth(
         (rows, cols) uint8, as from `spread_over`. They are written as VOID where the image has no picture.
     drawn : DrawnSeeds
         The seeds that they were spread from, and those that cover them.
+    made_by : str
+        See `record_spread`.
     out_dir : pathlib.Path or None
         None: beside the image.
     overwrite : bool
@@ -274,7 +311,7 @@ def write_ground_truth(
         GeoTIFF ``NAME_mres_label.tif``.
     """
     target = ground_truth_path(windows.path, out_dir)
-    result = _finish(windows, labels, drawn)
+    result = _finish(windows, labels, drawn, made_by)
     labels, stem = result.labels, windows.path.stem
     if not overwrite:
         _check_places(windows.path, out_dir, figures)

@@ -10,7 +10,8 @@ from hybridseg.classes import VOID, seeds_to_labels
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels, refine_probs
 from hybridseg.errors import BadInput
-from hybridseg.learning.classify import learn_probs
+from hybridseg.learning.classify import LearnedProbs, learn_probs
+from hybridseg.learning.correction import CorrectedProbs, Suggested, guess_some
 from hybridseg.learning.experience import Lessons
 from hybridseg.learning.features import DEEP, FEATURES, NONE
 from hybridseg.majority import remove_specks
@@ -23,8 +24,11 @@ _USUAL_SCALE = 0.2
 SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
 # A classifier knows what is far away already: the CRF finds the borders, and blocks need little overlap.
 LEARNED_CRF = replace(SPREAD_CRF, theta=30.0, color_compat=30.0, max_memory=0.5)
-# How far the nearness kernel of a smooth border reaches, in pixels of the reduced image.
-_SMOOTH_THETA = 3.0
+# Of the nearness kernel of smooth borders: how far it reaches, in pixels of the reduced image, and its weight beside
+# that of colour, before the first step; and by what each step changes them
+# (docs/decisions/021-pixel-classifier.md).
+_SMOOTH_THETA, _THETA_STEP = 2.0, 0.5
+_SMOOTH_WEIGHT, _WEIGHT_STEP = 0.3, 1.5
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class SpreadOptions:
     )
     smoothness: int = option(
         0,
-        "How smooth borders are, from 0 (the constants of the CRF as they are) to 6: each step doubles the weight of "
-        "nearness within a few pixels.",
+        "How smooth borders are, from 0 (the constants of the CRF as they are) to 6: each step raises the weight of "
+        "nearness within a few pixels by half, relative to that of colour.",
         span=Span(0, 6),
     )
     specks: int = option(0, "Areas of fewer pixels take the class around them.", span=Span(0, 1_000_000))
@@ -85,8 +89,9 @@ class SpreadOptions:
         crf = self.plain_constants
         if not self.smoothness:
             return crf
-        near_theta = min(_SMOOTH_THETA, crf.near_theta)
-        return replace(crf, space_theta=near_theta, space_compat=crf.space_compat * 2**self.smoothness)
+        near_theta = min(_SMOOTH_THETA + _THETA_STEP * self.smoothness, crf.near_theta)
+        weight = crf.color_compat * _SMOOTH_WEIGHT * _WEIGHT_STEP**self.smoothness
+        return replace(crf, space_theta=near_theta, space_compat=max(weight, crf.space_compat))
 
 
 def spread_seeds(
@@ -98,6 +103,7 @@ def spread_seeds(
     features: str = NONE,
     specks: float = 0.0,
     lessons: Lessons | None = None,
+    suggested: Suggested | None = None,
     progress: Progress = no_progress,
 ) -> np.ndarray:
     """Compute the class of every pixel from seeds on some.
@@ -105,7 +111,8 @@ def spread_seeds(
     Parameters
     ----------
     image : numpy.ndarray
-        (any, any, 3) uint8: the image at the size at which the CRF works, not larger than the seeds.
+        (any, any, bands) uint8: the image at the size at which the CRF works, not larger than the seeds. It sees the
+        first three bands, a classifier all.
     seeds : numpy.ndarray
         (rows, cols) uint8.
     features : {"none", "color", "deep"}
@@ -114,6 +121,8 @@ def spread_seeds(
         Areas of fewer pixels than this, in those of the seeds, take the class around them.
     lessons : Lessons or None
         What other images have taught the classifier.
+    suggested : Suggested or None
+        What a model says of the image, of all classes: the seeds may then be none, and correct it.
 
     Returns
     -------
@@ -129,12 +138,20 @@ def spread_seeds(
     >>> spread_seeds(image, seeds, n_classes=2, options=CrfOptions(theta=10))[0, ::5].tolist()
     [0, 0, 0, 1, 1, 1]
     """
-    small_seeds = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
-    if features != NONE and len(np.unique(small_seeds[small_seeds > 0])) > 1:
-        probs = learn_probs(image, small_seeds, kind=features, gt_prob=options.gt_prob, lessons=lessons)
-        found = probs.class_ids[refine_probs(image, probs, options=options, progress=progress).labels]
+    small_seeds, picture = reduce_seeds(seeds, (image.shape[0], image.shape[1])), image[..., :3]
+    learned = None
+    if features != NONE and len(np.unique(small_seeds[small_seeds > 0])) > (suggested is None):
+        guesses = guess_some(suggested) if suggested is not None else None
+        learned = learn_probs(
+            image, small_seeds, kind=features, gt_prob=options.gt_prob, lessons=lessons, guesses=guesses
+        )
+    probs: LearnedProbs | CorrectedProbs | None = learned
+    if suggested is not None:
+        probs = CorrectedProbs.of(suggested, learned, small_seeds, gt_prob=options.gt_prob)
+    if probs is not None:
+        found = probs.class_ids[refine_probs(picture, probs, options=options, progress=progress).labels]
     else:
-        found = refine_labels(image, small_seeds, n_classes=n_classes, options=options, progress=progress).labels
+        found = refine_labels(picture, small_seeds, n_classes=n_classes, options=options, progress=progress).labels
     known = found != VOID
     if not known.any():
         raise BadInput("the CRF gave no pixel a class; trust the scribbles more (--gt-prob)")

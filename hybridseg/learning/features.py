@@ -11,13 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridseg.learning.pyramids import Pyramid, sample_features, score_pixels
-from hybridseg.learning.texture import measure_texture
-from hybridseg.models.activations import COARSEST, compute_activations
+from hybridseg.learning.texture import N_MEASURES, measure_texture
+from hybridseg.models.activations import CHANNELS, COARSEST, compute_activations
 
 NONE, COLOR, DEEP = FEATURES = ("none", "color", "deep")
 # Of a window, and of what it sees around it; the network takes about 0.4 GB for a window while it runs.
 _MOST_SIDE, _HALO = 768, 64
 _MAX_KEPT_BYTES = 128_000_000
+# What the network takes; at which strides the texture of further bands joins its activations, and how much all
+# of that weighs beside all of these.
+_N_SEEN, _FURTHER_STRIDES, _FURTHER_WEIGHT = 3, (2, 4, 8), 2
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,29 @@ class PixelFeatures:
     Parameters
     ----------
     image : numpy.ndarray
-        (rows, cols, 3) uint8.
+        (rows, cols, bands) uint8: red, green, blue, and any further ones.
     kind : {"color", "deep"}
-        Colour and texture at five scales, or the activations of the built-in network.
+        Colour and texture at five scales, or the activations of the built-in network and the texture of further bands.
     """
 
     def __init__(self, image: np.ndarray, kind: str) -> None:
         self._image, self._kind = image, kind
         self.shape = (image.shape[0], image.shape[1])
+
+    def weigh(self) -> np.ndarray | None:
+        """Return the importance of each feature for `fit_softmax`; None: all are alike.
+
+        The few of the bands beyond the network's would be lost among the many of the network.
+        """
+        n_further = (self._image.shape[2] - _N_SEEN) * N_MEASURES
+        if self._kind == COLOR or not n_further:
+            return None
+        share = _FURTHER_WEIGHT * np.sqrt(sum(CHANNELS.values()) / (n_further * len(_FURTHER_STRIDES)))
+        parts = [
+            np.repeat([1, share], [n_own, n_further * (stride in _FURTHER_STRIDES)])
+            for stride, n_own in CHANNELS.items()
+        ]
+        return np.concatenate(parts).astype(np.float32)
 
     def sample(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         """Return the features of some pixels, at least one: (n, features) float32."""
@@ -112,7 +130,16 @@ _KEPT = _Kept()
 
 
 def _compute_features(pixels: np.ndarray, kind: str) -> Pyramid:
-    return measure_texture(pixels) if kind == COLOR else compute_activations(pixels)
+    if kind == COLOR:
+        return measure_texture(pixels)
+    found = compute_activations(np.ascontiguousarray(pixels[..., :_N_SEEN]))
+    if pixels.shape[2] == _N_SEEN:
+        return found
+    further = measure_texture(pixels[..., _N_SEEN:])
+    return {
+        stride: np.concatenate([values, further[stride]], axis=2) if stride in _FURTHER_STRIDES else values
+        for stride, values in found.items()
+    }
 
 
 def _count_bytes(pyramid: Pyramid) -> int:

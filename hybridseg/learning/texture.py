@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 STRIDES = (1, 2, 4, 8, 16)
+N_MEASURES = 5
+"""Of each band, at each scale."""
 
 
 def measure_texture(image: np.ndarray) -> dict[int, np.ndarray]:

@@ -21,6 +21,8 @@ from hybridseg.models.startup import hold_messages
 # The first blocks that halve what they are given; their first layer, which widens it, comes before that.
 _TAPS = {2: 2, 4: 4, 7: 8, 14: 16}
 STRIDES = tuple(_TAPS.values())
+CHANNELS = {2: 96, 4: 144, 8: 192, 16: 576}
+"""How many activations there are at each stride."""
 COARSEST = max(STRIDES)
 # One image at a time: each takes memory.
 _RUNNING = threading.Lock()
@@ -37,8 +39,8 @@ def compute_activations(image: np.ndarray) -> dict[int, np.ndarray]:
     Returns
     -------
     dict of int to numpy.ndarray
-        Of each of `STRIDES` (rows / stride, cols / stride, channels) float32 from 0 to 6: 96, 144, 192 and 576
-        channels. Value i of stride s belongs to pixel i * s.
+        Of each of `STRIDES` (rows / stride, cols / stride, channels) float32 from 0 to 6. Value i of stride s
+        belongs to pixel i * s.
     """
     from ai_edge_litert.interpreter import Interpreter
 

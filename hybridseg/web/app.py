@@ -153,7 +153,8 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate, *, page
         row, col, rows, cols = map(parse_whole, body["window"])
         entry, opened = album.open(image_id)
         teach = partial(session.teach, entry, keeps=False)
-        found = previewer.preview(opened, (row, col, rows, cols), session.options, teach=teach)
+        suggester = session.suggester_for(opened)
+        found = previewer.preview(opened, (row, col, rows, cols), session.options, teach=teach, suggester=suggester)
         if found is None:
             return Response(status=204)
         response = send_picture(found.picture)

@@ -135,3 +135,31 @@ def test_the_images_of_a_session_teach_one_another(stripes, draw, wait_for_job, 
         first, second = seen[:3], seen[3:6]
         assert len(set(first)) == len(set(second)) == 1 and (second[0] > first[0]) == grows
         seen.clear()
+
+
+def save_near_infrared(path, image):
+    import rasterio
+
+    from hybridseg.io.rasters import quiet_rasterio
+
+    how = {"dtype": "uint8", "photometric": "minisblack"}
+    with quiet_rasterio(), rasterio.open(path, "w", "GTiff", 160, 96, 4, **how) as file:
+        file.write(image.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("kind", ["color", "deep"])
+def test_a_fourth_band_tells_classes_apart(kind, strokes, expected, run, tmp_path, quick_panels):
+    """Colours say nothing here; what lies beyond them does, in the command and in memory alike."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(100, 30, (96, 160, 4)).clip(0, 255).astype(np.uint8)
+    image[..., 3] = np.where(np.arange(160) < 80, 150, 110) + rng.integers(-40, 41, (96, 160))
+    right = {
+        n: (spread_seeds(image[..., :n], strokes, n_classes=3, options=SMALL, features=kind) == expected).mean()
+        for n in (3, 4)
+    }
+    assert right[4] > 0.95 and right[3] < 0.7, right
+    save_near_infrared(tmp_path / "a.tif", image)
+    write_matfile(tmp_path / "drawn.mat", LabelMap(np.zeros((96, 160), np.uint8), TABLE, strokes))
+    done = run("crf", tmp_path / "a.tif", tmp_path / "drawn.mat", "--out", tmp_path, "--theta", "8", "--features", kind)
+    assert done.exit_code == 0, done.output
+    assert (read_labelmap(tmp_path / "a_mres.mat").labels == expected).mean() > 0.95

@@ -313,8 +313,9 @@ def label(serve, browse, table):
     """Open the labelling page: `label(paths)`."""
     runners = []
 
-    def open_page(paths, *, table=table, window=500, sam=None, **settings) -> Desk:
-        session = LabelSession(Album(list(paths), table=table), options=QUICK, window=window, sam=sam)
+    def open_page(paths, *, table=table, window=500, sam=None, suggester=None, **settings) -> Desk:
+        album = Album(list(paths), table=table)
+        session = LabelSession(album, options=QUICK, window=window, sam=sam, suggester=suggester)
         runners.append(jobs := JobRunner(session))
         served = serve(lambda gate: create_label_app(session, jobs, gate))
         return Desk(session, served, browse(served.address, **settings).ready())

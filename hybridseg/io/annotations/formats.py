@@ -54,8 +54,8 @@ def read_annotations(
     if path.suffix.lower() in LABELMAP_SUFFIXES and head:
         return _split_labelmap(path, read_labelmap(path, table=table), image_name)
     raise BadInput(
-        f"{path} is {'empty' if not head else 'of no format that can be read'}; give a label map (.mat, .png, .tif), a "
-        "JSON of labelme or COCO, or a .npz of Doodler"
+        f"{path} is {'empty' if not head else 'of no format that can be read'}; give a label map (.mat, .png, .tif), "
+        "NAME_doodles.json, a JSON of labelme or COCO, or a .npz of Doodler"
     )
 
 

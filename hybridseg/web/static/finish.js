@@ -44,6 +44,8 @@ export class Finish {
     const doubts = [];
     if (drawn.length === 1) doubts.push([id, "Only one class was drawn on this image."]);
     if (drawn.length > 1 && unused.length) doubts.push(["", `Not drawn on this image: ${unused.join(", ")}.`]);
+    const { suggested } = page.queue.heads.get(id) ?? page.state;
+    if (!drawn.length && suggested) doubts.push([id, "Nothing was drawn on this image: all of it is what the model suggests."]);
     const open = doubts.filter(([about, words]) => !this.#asked.has(about + words));
     if (!open.length) return true;
     const pixels = await this.#count();
@@ -57,7 +59,7 @@ export class Finish {
   async #count() {
     const page = this.#page;
     const { state } = page;
-    if (state.has_scribbles && state.stale) {
+    if ((state.has_scribbles || state.suggested) && state.stale) {
       const ended = await work(page, "run", "Labelling the whole image…");
       if (!ended) return undefined;
       if (ended.stale) return null;

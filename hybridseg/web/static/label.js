@@ -318,7 +318,7 @@ class LabelPage {
   #previewWish() {
     const { state } = this;
     const wanted = byId("live").checked && byId("show-result").checked && this.choice.layer === "scribbles";
-    if (!state || !wanted || state.job || !state.n_strokes || (state.has_result && !state.stale)) return null;
+    if (!state || !wanted || state.job || !(state.n_strokes || state.suggested) || (state.has_result && !state.stale)) return null;
     const [row0, col0, row1, col1] = this.walk.frame ?? this.viewer.transform.visible();
     return { id: state.id, version: state.version, window: [row0, col0, row1 - row0, col1 - col0] };
   }

@@ -19,6 +19,7 @@ export function showState(state) {
   for (const id of ["run", "accept", "accept-next", "import-file"]) byId(id).disabled = Boolean(job);
   byId("withdraw").disabled = state.state !== "done" || Boolean(job);
   byId("clear").disabled = state.state === "untouched" || Boolean(job);
+  byId("source").hidden = !state.suggested;
   byId("minutes").textContent = `${Math.floor(state.seconds / 60)} min spent`;
   document.body.dataset.version = state.version;
   showJob(job);
