@@ -271,6 +271,9 @@ class Tiny:
     def start(self, network: Any, weights: Any = None) -> str:
         return "random weights"
 
+    def choose_weights(self, weights: Any = None) -> str:
+        return "none"
+
     def find_encoder(self, network: Any) -> list[Any]:
         return []
 
