@@ -675,7 +675,7 @@ BREAKS = {
         ("data/survey.py", "return path, kept, True", "pass", "data/test_review.py"),
         ("data/suitability.py", "if one.empty >= _MUCH_EMPTY:", "if False:", "data/test_suitability.py"),
         ("data/suitability.py", "there &= valid[inner]", "pass", "data/test_suitability.py"),
-        ("io/atomic.py", "path.read_bytes() == text.encode(", "0 == text.encode(", "io/test_atomic.py"),
+        ("io/atomic.py", "path.read_bytes() == data:", "0 == data:", "io/test_atomic.py"),
         ("io/atomic.py", "if not backup.exists():", "if True:", "io/test_atomic.py"),
         ("dense/fit.py", "min(n_plateaus, _MOST_PLATEAUS)", "n_plateaus", "dense/test_fit_options.py"),
     ],

@@ -30,6 +30,8 @@ ENGINES = (LITERT, TENSORFLOW)
 # In LiteRT, more than 8 tiles no longer fit the cache, and take longer to set up.
 LITE_BATCH, TENSORFLOW_BATCH = 8, 32
 _MAX_DIFFERENCE, _LEAST_AGREEMENT = 1e-3, 0.999
+# Images that a runtime graph may want at once, as it always gets so many.
+_MAX_BATCH = 256
 # How far the sum of probabilities may be from 1; and what no picture has once it is normalized.
 _MAX_ERROR, _FAR = 1e-3, 1e6
 # How TensorFlow writes the place of a failure.
@@ -150,6 +152,8 @@ class LiteEngine:
         # -1 where the graph leaves it open.
         self.n_outputs = int(outputs[0]["shape_signature"][-1])
         n, self.n_rows, self.n_cols, self.n_bands = (int(size) for size in self._input["shape_signature"])
+        if n > _MAX_BATCH:
+            raise BadInput(f"it takes {n:,} images at once, more than {_MAX_BATCH}; convert it for one image at a time")
         self._batch = n if n > 0 else LITE_BATCH
         self._is_fixed = n > 0
         self._fitted: tuple[int, ...] = ()

@@ -67,10 +67,10 @@ def check_lite(content: bytes) -> None:
         graph = model.Subgraphs(0)
         n_parts = max(graph.TensorsLength(), graph.OperatorsLength(), model.OperatorCodesLength())
         tensors = [graph.Tensors(i) for i in range(min(n_parts, graph.TensorsLength(), _MAX_PARTS))]
-        if n_parts > _MAX_PARTS or max(tensor.ShapeLength() for tensor in tensors) > _MAX_RANK:
+        if n_parts > _MAX_PARTS or max(map(_count_sides, tensors)) > _MAX_RANK:
             raise BadInput("it has far more parts than a network needs")
         used = {names.get(_code_of(model.OperatorCodes(i)), "?") for i in range(model.OperatorCodesLength())}
-        largest = max(math.prod(abs(tensor.Shape(i)) for i in range(tensor.ShapeLength())) for tensor in tensors)
+        largest = max(map(_count_values, tensors))
         if wrong := sorted(used - ALLOWED_OPS):
             raise BadInput(f"it holds operations that a network does not need: {', '.join(wrong[:8])}")
         if largest * 4 > _MAX_TENSOR_BYTES:
@@ -80,6 +80,16 @@ def check_lite(content: bytes) -> None:
         raise
     except _DAMAGE as error:
         raise BadInput(f"it is damaged ({type(error).__name__})") from error
+
+
+def _count_sides(tensor: Any) -> int:
+    return max(tensor.ShapeLength(), tensor.ShapeSignatureLength())
+
+
+def _count_values(tensor: Any) -> int:
+    """Return how many values a tensor has, by the larger of its two shapes: the second one may leave sides open."""
+    shapes = (tensor.Shape, tensor.ShapeLength()), (tensor.ShapeSignature, tensor.ShapeSignatureLength())
+    return max(math.prod(abs(side(i)) for i in range(n)) for side, n in shapes)
 
 
 def _check_sizes(model: Any, graph: Any, names: dict[int, str]) -> None:

@@ -243,6 +243,16 @@ def test_graphs_that_could_do_more_than_compute_are_refused(model):
     def ask_for_everything(graph):
         graph.subgraphs[0].tensors[0].shape = [1, 1_000_000, 1_000_000, 3]
 
+    def ask_by_the_other_shape(graph):
+        graph.subgraphs[0].tensors[graph.subgraphs[0].inputs[0]].shapeSignature = [1 << 24, 32, 32, 3]
+
+    def want_many_images(graph):
+        tensor = graph.subgraphs[0].tensors[graph.subgraphs[0].inputs[0]]
+        tensor.shape = tensor.shapeSignature = [257, *list(tensor.shape)[1:]]
+
+    with pytest.raises(BadInput, match="it takes 257 images at once, more than 256; convert it for one image at a tim"):
+        LiteEngine(rewrite(content, want_many_images))
+
     def name_without_text(graph):
         graph.subgraphs[0].tensors[graph.subgraphs[0].inputs[0]].name = b"\xff\xfe"
 
@@ -251,6 +261,7 @@ def test_graphs_that_could_do_more_than_compute_are_refused(model):
     for bad, message in (
         (rewrite(content, call_foreign_code), "operations that a network does not need: CUSTOM"),
         (rewrite(content, ask_for_everything), "more memory than any network needs"),
+        (rewrite(content, ask_by_the_other_shape), "more memory than any network needs"),
         (b"not a graph at all", "not a graph of LiteRT"),
         (content[:600], "damaged"),
     ):

@@ -205,6 +205,7 @@ READERS = tuple(
         ("io.labelled.load_labelled", "labels/map.png labels/map.tif", lambda path: load_labelled(
             Pair(path, path.with_name("colors.png")), datasets.make_label_reader(TABLE))),
         ("io.tiffcheck.check_tiff", "pictures/*.tif labels/*.tif", tiffcheck.check_tiff),
+        ("io.tiffcheck.measure_packed", "pictures/*.tif labels/*.tif", tiffcheck.measure_packed),
         ("io.labels.pngcheck.check_png", "pictures/*.png labels/*.png", pngcheck.check_png),
         ("io.labels.pngcheck.find_chunk", "pictures/*.png labels/*.png",
             lambda path: pngcheck.find_chunk(path, b"eXIf")),
