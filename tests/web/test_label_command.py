@@ -95,7 +95,7 @@ def test_work_starts_from_the_masks_of_a_colleague(start, photos, tmp_path):
     "words, message",
     [
         ([], "Give images or folders to label"),
-        (["photos", "--review", "photos"], "--review DIR"),
+        (["a", "b", "--review", "photos"], "--review A B"),
         (["photos", "--masks", "photos", "--import", "photos"], "Give --masks alone"),
         (["photos", "--masks", "nowhere"], "there is no folder nowhere"),
         (["photos", "--masks", "text.jpg"], "text.jpg is a file; give the folder that it is in"),
