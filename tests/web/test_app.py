@@ -427,3 +427,19 @@ def test_a_network_that_is_not_there(visitor, first):
     answer = visitor.change(f"/api/images/{first}/segment", body)
     assert answer.status_code == 400 and "--sam-encoder" in answer.json["error"]
     assert visitor.get("/api/session").json["segments"] is False
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"points": 3}, {"points": []}, {"points": [[12, 22]]}, {"points": [["12", 22, 1]]}, {"points": [[12, None, 1]]},
+        {"points": [[9, 22, 1]]}, {"points": [[12, 1e300, 1]]}, {"points": [[12, 22, True]]}, {"box": [12, 22, 30]},
+        {"box": [12, 22, 30, 200]}, {"points": [[12, 22, 1]] * 201}, {"window": [0, 0, 0, 0]},
+    ],
+)  # fmt: skip
+def test_what_a_network_cannot_be_asked(visitor, session, first, alive, more):
+    session.sam = object()
+    body = {"window": [10, 20, 40, 60], "shape": [20, 30], "points": [[12, 22, 1]], "box": None}
+    answer = visitor.change(f"/api/images/{first}/segment", {**body, **more})
+    assert answer.status_code == 400 and answer.json["kind"] == "bad"
+    alive(visitor)
