@@ -14,6 +14,7 @@ from hybridseg.io.windows import ImageWindows
 from hybridseg.labelling.entries import ImageEntry, Job, JobCancelled, OpenImage
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spread import DrawnSeeds, ground_truth_path, spread_over, write_ground_truth
+from hybridseg.progress import ended_by
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class JobRunner:
                 return
             job.cancelled = True
             if job.droppable:
-                # The thread goes on to the end of the CRF; nobody waits for it, and what it finds is dropped.
+                # The thread ends a moment later, wherever it is; nobody waits for it.
                 entry.job, entry.message, entry.message_kind = None, _STOPPED, "good"
 
     def close(self) -> None:
@@ -120,7 +121,8 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
     if stale or labels is None:
         job.begin("spreading the scribbles over the image", 1, n_steps, droppable=True)
         lessons = session.teach(entry, log.table, keeps=True)
-        labels = spread_over(opened.windows, drawn, options=session.options, lessons=lessons, progress=job.watch)
+        with ended_by(job.check):
+            labels = spread_over(opened.windows, drawn, options=session.options, lessons=lessons, progress=job.watch)
         if (valid := opened.windows.valid()) is not None:
             labels[~valid] = VOID
         with opened.lock:

@@ -15,6 +15,7 @@ from hybridseg.io.labels.labelpng import encode_overlay
 from hybridseg.labelling.entries import OpenImage
 from hybridseg.labelling.spreading import SpreadOptions, paint_over, reduce_seeds, spread_seeds
 from hybridseg.learning.experience import Lessons
+from hybridseg.progress import ended_by
 from hybridseg.resample import reduce_shape, resize_nearest
 
 # About a second of the CRF on two cores (docs/benchmarks.md). A wider window is reduced to this.
@@ -30,8 +31,12 @@ class Preview:
     counts: list[int]
 
 
+class _Outdated(Exception):
+    """There is a newer request."""
+
+
 class Previewer:
-    """Computes one preview at a time, and drops outdated requests."""
+    """Computes one preview at a time; a newer request ends it."""
 
     def __init__(self) -> None:
         self._newest = 0
@@ -67,11 +72,19 @@ class Previewer:
         with self._counting:
             self._newest += 1
             mine = self._newest
-        with self._computing:
+
+        def check() -> None:
             if mine != self._newest:
-                return None
-            picture = _draw_preview(opened, _clip(opened, window), options, teach)
-        return picture if mine == self._newest else None
+                raise _Outdated
+
+        try:
+            with self._computing, ended_by(check):
+                check()
+                picture = _draw_preview(opened, _clip(opened, window), options, teach)
+                check()
+                return picture
+        except _Outdated:
+            return None
 
 
 def _clip(opened: OpenImage, window: tuple[int, int, int, int]) -> tuple[slice, slice]:
