@@ -131,6 +131,11 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
     def send_thumbnail(image_id: str) -> Response:
         return _send_picture(album.draw_thumbnail(image_id), lasting=True)
 
+    @app.get("/api/images/<image_id>/polygon")
+    def find_polygon(image_id: str) -> dict[str, Any]:
+        row, col = (request.args.get(name, default=-1.0, type=float) for name in ("row", "col"))
+        return {"polygon": session.find_polygon(image_id, request.args.get("layer", ""), row, col)}
+
     @app.get("/api/images/<image_id>/shares")
     def get_shares(image_id: str) -> dict[str, Any]:
         return {"pixels": session.measure_shares(image_id)}

@@ -9,19 +9,23 @@ const WITHDRAWN = "This changes an accepted image: its result was put into .tras
 
 /** Callbacks of mouse, pen and fingers on the canvas. */
 export function pointerHooks(page) {
-  const { drawing } = page;
+  const { drawing, corners } = page;
   // The mouse takes over from the crosshair, unless its pen is down.
   const takeOver = () => (drawing.stroke && !drawing.polygonOpen) || page.crosshair.hide();
   return {
     active: () => page.picker.armed || drawing.active(),
-    down: (point, isEraser) => {
+    down: (point, isEraser, how) => {
       page.crosshair.hide();
-      if (page.picker.armed) return;
+      if (page.picker.armed || (!isEraser && corners.down(point, how))) return;
       drawing.down(point, isEraser);
     },
-    move: (points) => drawing.move(points),
-    up: (point) => (page.picker.armed ? page.picker.pick(point) : drawing.up(point)),
-    cancel: () => drawing.polygonOpen || drawing.cancel(),
+    move: (points) => (corners.dragging ? corners.move(points.at(-1)) : drawing.move(points)),
+    up: (point) => {
+      if (page.picker.armed) page.picker.pick(point);
+      else if (corners.dragging) corners.up(point);
+      else drawing.up(point);
+    },
+    cancel: () => corners.cancel() || drawing.polygonOpen || drawing.cancel(),
     hover: (point) => {
       if (point) takeOver();
       drawing.hover(point);

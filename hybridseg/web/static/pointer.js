@@ -5,7 +5,7 @@ const MAX_WHEEL = 50;
 const LONG_STROKE_MS = 300;
 
 /**
- * Listens to a canvas. `draw` receives the drawing in image points: `active()`, `down(point, isEraser)`, `move(points)`,
+ * Listens to a canvas. `draw` receives the drawing in image points: `active()`, `down(point, isEraser, {alt, type})`, `move(points)`,
  * `up(point)`, `cancel()`, `hover(point or null)`, `wheel(steps)` (true when it handled the wheel).
  */
 export class PointerInput {
@@ -63,7 +63,7 @@ export class PointerInput {
     if (this.#drawing) this.#secondPointer();
     else if (this.#draws(event)) {
       this.#drawing = { id: event.pointerId, since: event.timeStamp };
-      this.#draw.down(this.#imagePoint(event), event.button === 5);
+      this.#draw.down(this.#imagePoint(event), event.button === 5, { alt: event.altKey, type: event.pointerType });
     } else if (this.spaceHeld) this.pannedWithSpace = true;
     this.updateCursor();
   }

@@ -5,7 +5,10 @@ const MIN_STEP = 0.5; // of a CSS pixel
 const CLOSE_BY = 8; // CSS pixels: near enough to the first corner to close a polygon
 const DOUBLE_CLICK_MS = 400;
 
-/** The stroke in progress. `choice()` returns {tool, layer, class, width}; `onStroke` receives finished strokes. */
+/**
+ * The stroke in progress. `choice()` returns {tool, layer, class, width}; `onStroke` receives finished strokes, and
+ * `onPick` the point of a double click with the polygon where none is open.
+ */
 export class Drawing {
   stroke = null; // in progress
   hoverPoint = null; // where the pointer is, in the image
@@ -13,13 +16,15 @@ export class Drawing {
   #transform;
   #onStroke;
   #onChange;
+  #onPick;
   #lastCorner = 0;
 
-  constructor({ choice, transform, onStroke, onChange }) {
+  constructor({ choice, transform, onStroke, onChange, onPick }) {
     this.#choice = choice;
     this.#transform = transform;
     this.#onStroke = onStroke;
     this.#onChange = onChange;
+    this.#onPick = onPick;
   }
 
   /** Whether the tool draws at all. */
@@ -73,6 +78,7 @@ export class Drawing {
     else {
       const { points } = this.stroke;
       const again = performance.now() - this.#lastCorner < DOUBLE_CLICK_MS && this.#near(point, points.at(-1), CLOSE_BY);
+      if (byPointer && again && points.length === 1) return this.#pick(point);
       if (byPointer && (again || this.#near(point, points[0], CLOSE_BY))) return this.closePolygon();
       points.push(rounded(point));
     }
@@ -104,6 +110,11 @@ export class Drawing {
     this.#onChange();
   }
 
+  #pick(point) {
+    this.cancel();
+    this.#onPick(point);
+  }
+
   #begin(tool, point) {
     if (this.stroke) this.finish();
     const { layer, class: classIndex, width } = this.#choice();
@@ -126,7 +137,7 @@ export class Drawing {
   }
 }
 
-// A hundredth of a pixel is finer than any hand.
-function rounded(point) {
+/** A point to a hundredth of a pixel, which is finer than any hand. */
+export function rounded(point) {
   return point.map((value) => Math.round(value * 100) / 100);
 }
