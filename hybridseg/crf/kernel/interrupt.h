@@ -22,8 +22,9 @@ class Interrupt {
     if (failure_) std::rethrow_exception(failure_);
   }
 
-  // Within them, once for many pixels: whether a thread should leave its loop. After the loop comes `check`.
-  bool is_over() {
+  // Within them, once for many pixels: whether a thread should leave its loop. After the loop comes `check`. Not inlined,
+  // so that the inner loops are compiled as if it were not there.
+  __attribute__((noinline)) bool is_over() {
     const bool may_ask = std::this_thread::get_id() == caller_ && !is_over_;
     if (may_ask && std::chrono::steady_clock::now() - last_ >= pause_) ask();
     return is_over_;
