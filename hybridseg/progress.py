@@ -1,6 +1,7 @@
 """The hook by which long work reports its progress, a wrapper around a sequence; and a line for slow single steps.
 
-The library calls it and knows nothing of terminals; the bars live in `hybridseg.cli`.
+The library calls it and knows nothing of terminals; the bars live in `hybridseg.cli`. Work that takes long without a
+step to report looks at `checkpoint`, so that it can be ended.
 """
 
 from __future__ import annotations
@@ -75,6 +76,38 @@ def describe_seconds(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _go_on() -> None:
+    """Let all work go on to its end."""
+
+
+_check: ContextVar[Callable[[], None]] = ContextVar("check", default=_go_on)
+
+
+@contextmanager
+def ended_by(check: Callable[[], None]) -> Iterator[None]:
+    """Let long work call a function now and then meanwhile: what it raises ends the work soon.
+
+    Examples
+    --------
+    >>> def check():
+    ...     raise TimeoutError
+    >>> with ended_by(check):
+    ...     checkpoint()
+    Traceback (most recent call last):
+    TimeoutError
+    """
+    token = _check.set(check)
+    try:
+        yield
+    finally:
+        _check.reset(token)
+
+
+def checkpoint() -> None:
+    """Raise what ends the work that is under way, see `ended_by`. Long work calls it wherever it can be left."""
+    _check.get()()
 
 
 _clock: ContextVar[Callable[[], float]] = ContextVar("clock", default=time.perf_counter)

@@ -15,6 +15,7 @@ from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.priors import Priors
 from hybridseg.errors import BadInput, MissingPackage
 from hybridseg.machine import count_cores
+from hybridseg.progress import checkpoint
 
 GIB = 2**30
 _BUILD_ADVICE = (
@@ -100,6 +101,7 @@ def run_native(
             max_bytes=int(options.max_memory * GIB),
             instruction_set=instruction_set,
             want_probs=want_probs,
+            checkpoint=checkpoint,
         )
     except OverflowError as error:
         thetas = f"theta={options.theta}"
@@ -148,7 +150,11 @@ def run_pydensecrf(
         scales = (options.color_scale,) * image.shape[2]
         features = pairwise(sdims=(options.theta,) * 2, schan=scales, img=image, chdim=2)
         field.addPairwiseEnergy(features, compat=options.color_compat, **terms)
-    probs = np.asarray(field.inference(options.n_iterations), np.float32)
+    beliefs, spare, spare_too = field.startInference()
+    for _ in range(options.n_iterations):
+        checkpoint()
+        field.stepInference(beliefs, spare, spare_too)
+    probs = np.asarray(beliefs, np.float32)
     first_label = np.concatenate([[0], np.cumsum(priors.multiplicity)[:-1]]).astype(int)
     probs = np.ascontiguousarray(probs[first_label].T).reshape(rows, cols, priors.n_lanes)
     return MeanField(probs.argmax(axis=2).astype(np.uint8), probs if want_probs else None, options.n_iterations)

@@ -55,6 +55,8 @@ class Drawing:
         log = replace(self._log, strokes=(*self._log.strokes, stroke), undone=(), done=False)
         self._draw(stroke.layer, stroke)
         self._log = log
+        if stroke.replaces is not None:
+            return self._redraw_all([stroke])[1]
         bounds = find_bounds(stroke, log.shape)
         self._clear_void(stroke.layer, bounds)
         return bounds
@@ -112,6 +114,12 @@ class Drawing:
     def _redraw_all(self, strokes: Sequence[Stroke]) -> tuple[set[str], Bounds]:
         """Draw anew what lies where strokes were or are. Return their layers and the part that they cover."""
         layers = {stroke.layer for stroke in strokes}
+        # Where a polygon has another shape, its earlier ones are to be seen again, or no longer.
+        reshaped = {stroke.replaces for stroke in strokes} - {None}
+        strokes = [
+            *strokes,
+            *(s for number, s in enumerate(self._log.strokes) if number in reshaped or s.replaces in reshaped),
+        ]
         parts = {layer: [find_bounds(s, self._log.shape) for s in strokes if s.layer == layer] for layer in layers}
         for layer in layers:
             self._redraw(layer, _span(parts[layer]))
@@ -134,7 +142,7 @@ class Drawing:
         self._n_runs[layer] = canvas.n_runs
 
     def _list(self, layer: str) -> Iterator[Stroke]:
-        return (stroke for stroke in self._log.strokes if stroke.layer == layer)
+        return (stroke for stroke in self._log.seen if stroke.layer == layer)
 
     def _clear_void(self, layer: str, bounds: Bounds) -> None:
         if self._valid is not None:

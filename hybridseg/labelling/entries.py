@@ -40,6 +40,10 @@ class Job:
         A step that is `droppable` changes nothing: who cancels it need not wait for its end.
         """
         self.label, self.done, self.total, self.droppable = label, done, total, droppable
+        self.check()
+
+    def check(self) -> None:
+        """Raise `JobCancelled` when the job was cancelled."""
         if self.cancelled:
             raise JobCancelled
 

@@ -14,6 +14,7 @@ from hybridseg.io.windows import ImageWindows
 from hybridseg.labelling.entries import ImageEntry, Job, JobCancelled, OpenImage
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spread import DrawnSeeds, record_spread, spread_over, write_ground_truth
+from hybridseg.progress import ended_by
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class JobRunner:
                 return
             job.cancelled = True
             if job.droppable:
-                # The thread goes on to the end of the CRF; nobody waits for it, and what it finds is dropped.
+                # The thread ends a moment later, wherever it is; nobody waits for it.
                 entry.job, entry.message, entry.message_kind = None, _STOPPED, "good"
 
     def close(self) -> None:
@@ -123,9 +124,10 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
     if stale or labels is None:
         job.begin("spreading the scribbles over the image", 1, n_steps, droppable=True)
         lessons, options = session.teach(entry, log.table, keeps=True), session.options
-        labels = spread_over(
-            opened.windows, drawn, options=options, lessons=lessons, suggester=suggester, progress=job.watch
-        )
+        with ended_by(job.check):
+            labels = spread_over(
+                opened.windows, drawn, options=options, lessons=lessons, suggester=suggester, progress=job.watch
+            )
         if (valid := opened.windows.valid()) is not None:
             labels[~valid] = VOID
         with opened.lock:

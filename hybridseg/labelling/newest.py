@@ -6,11 +6,17 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from hybridseg.progress import ended_by
+
 T = TypeVar("T")
 
 
+class _Outdated(Exception):
+    """There is a newer request."""
+
+
 class Newest:
-    """Computes one answer at a time, and only the newest that was asked for."""
+    """Computes one answer at a time, and only the newest that was asked for, which ends an earlier one."""
 
     def __init__(self) -> None:
         self._newest = 0
@@ -21,8 +27,16 @@ class Newest:
         with self._counting:
             self._newest += 1
             mine = self._newest
-        with self._computing:
+
+        def check() -> None:
             if mine != self._newest:
-                return None
-            found = compute()
-        return found if mine == self._newest else None
+                raise _Outdated
+
+        try:
+            with self._computing, ended_by(check):
+                check()
+                found = compute()
+                check()
+                return found
+        except _Outdated:
+            return None

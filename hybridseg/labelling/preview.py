@@ -33,7 +33,7 @@ class Preview:
 
 
 class Previewer:
-    """Computes one preview at a time, and drops outdated requests."""
+    """Computes one preview at a time; a newer request ends it."""
 
     def __init__(self) -> None:
         self._newest = Newest()

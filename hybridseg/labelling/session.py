@@ -26,6 +26,7 @@ from hybridseg.labelling.album import Album
 from hybridseg.labelling.drawing import Bounds
 from hybridseg.labelling.entries import ImageEntry, OpenImage
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
+from hybridseg.labelling.polygons import describe_at, describe_latest, reshape
 from hybridseg.labelling.spreading import SpreadOptions
 from hybridseg.labelling.strokeimport import import_strokes
 from hybridseg.labelling.suggesting import Suggester
@@ -91,6 +92,7 @@ class LabelSession:
             "state": entry.state,
             "n_strokes": len(log.strokes),
             "drawn": log.drawn_ids,
+            "polygon": describe_latest(log),
             "has_scribbles": any(stroke.layer == "scribbles" for stroke in log.strokes),
             "can_undo": bool(log.strokes),
             "can_redo": bool(log.undone),
@@ -124,10 +126,16 @@ class LabelSession:
                 partial(opened.view, layer), opened.windows.shape, opened.table, tile, keep_thin=layer == "scribbles"
             )
 
+    def find_polygon(self, image_id: str, layer: str, row: float, col: float) -> dict[str, Any] | None:
+        """Return the topmost polygon of a layer around a point, whose shape `add_stroke` can replace; or None."""
+        return describe_at(self.album.open(image_id)[1].drawing.log, layer, (row, col))
+
     # Changes. Each returns the part of the image to be redrawn.
 
     def add_stroke(self, image_id: str, version: int, record: dict[str, Any]) -> Bounds | None:
         """Draw a stroke that the page sends; a ``fill`` becomes the region that it fills, a ``wand`` a polygon.
+
+        A polygon that `replaces` another one (with `drawn`, the time of that one) is a new shape of it.
 
         Parameters
         ----------
@@ -160,6 +168,8 @@ class LabelSession:
 
         def draw(opened: OpenImage) -> tuple[set[str], Bounds]:
             fresh = _fill(opened, stroke) if is_fill else stroke
+            if stroke.replaces is not None:
+                fresh = reshape(opened.drawing.log, stroke, record.get("drawn"))
             return {fresh.layer}, opened.drawing.add(fresh)
 
         return self._change(image_id, version, draw, record.get("key"))

@@ -144,7 +144,7 @@ def read_seeds(
         log = read_strokes(path)
         own, seconds = log.table, log.seconds
         stems = (Path(log.image_name).stem, image_stem(path))
-        seeds, painted = (draw_strokes(log.shape, (s for s in log.strokes if s.layer == layer)) for layer in LAYERS)
+        seeds, painted = (draw_strokes(log.shape, (s for s in log.seen if s.layer == layer)) for layer in LAYERS)
         painted = painted if painted.any() else None
     else:
         info = describe_image(image_path)

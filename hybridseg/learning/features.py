@@ -13,6 +13,7 @@ import numpy as np
 from hybridseg.learning.pyramids import Pyramid, sample_features, score_pixels
 from hybridseg.learning.texture import N_MEASURES, measure_texture
 from hybridseg.models.activations import CHANNELS, COARSEST, compute_activations
+from hybridseg.progress import checkpoint
 
 NONE, COLOR, DEEP = FEATURES = ("none", "color", "deep")
 # Of a window, and of what it sees around it; the network takes about 0.4 GB for a window while it runs.
@@ -112,6 +113,7 @@ class _Kept:
 
     def compute(self, pixels: np.ndarray, kind: str) -> Pyramid:
         """Return the features of an image whose sides `COARSEST` divides."""
+        checkpoint()
         key = (kind, pixels.shape, hashlib.blake2b(pixels.tobytes(), digest_size=16).digest())
         with self._lock:
             if key in self._found:

@@ -141,6 +141,11 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate, *, page
             fault = str(error).replace(str(album.entries[image_id].path.parent) + "/", "")
             return Response(status=204, headers={"X-Fault": quote(fault[:1000])})
 
+    @app.get("/api/images/<image_id>/polygon")
+    def find_polygon(image_id: str) -> dict[str, Any]:
+        row, col = (request.args.get(name, default=-1.0, type=float) for name in ("row", "col"))
+        return {"polygon": session.find_polygon(image_id, request.args.get("layer", ""), row, col)}
+
     @app.get("/api/images/<image_id>/shares")
     def get_shares(image_id: str) -> dict[str, Any]:
         return {"pixels": session.measure_shares(image_id)}

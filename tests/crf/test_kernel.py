@@ -17,6 +17,7 @@ from hybridseg.crf.engines import run_native
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.priors import priors_from_probs, priors_from_seeds
 from hybridseg.crf.refine import refine_labels
+from hybridseg.progress import checkpoint, ended_by
 
 _kernel = pytest.importorskip("hybridseg.crf._kernel", reason="the kernel was not built", exc_type=ImportError)
 
@@ -185,6 +186,43 @@ def test_ctrl_c_ends_a_long_run(n_threads, launch):
             process.kill()
 
 
+@pytest.mark.parametrize("engine", ["native", "pydensecrf"])
+@pytest.mark.parametrize("n_calls", [1, 4, 9])
+def test_a_check_ends_a_run(scene, engine, n_calls):
+    """What it raises is what comes back, and nothing is asked after it; the next run is whole."""
+    if engine == "pydensecrf":
+        pytest.importorskip("pydensecrf")
+    image, calls = scene[0], []
+    seeds = np.zeros(image.shape[:2], np.uint8)
+    seeds[0, 0] = 1
+
+    def check():
+        calls.append(1)
+        if len(calls) == n_calls:
+            raise TimeoutError("enough")
+
+    options = CrfOptions(tolerance=0, n_iterations=20, engine=engine)
+    with ended_by(check), pytest.raises(TimeoutError, match="enough"):
+        refine_labels(image, seeds, n_classes=1, options=options)
+    assert len(calls) == n_calls
+    assert refine_labels(image, seeds, n_classes=1, options=replace(options, n_iterations=1)).n_iterations == 1
+
+
+@pytest.mark.slow
+def test_a_check_is_heard_within_a_pass():
+    """Of a large image a single pass can take seconds."""
+    image = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8)
+    seeds = np.zeros(image.shape[:2], np.uint8)
+    seeds[0, 0] = 1
+    calls = []
+    with ended_by(lambda: calls.append(time.perf_counter())):
+        options = CrfOptions(tolerance=0, n_iterations=1, engine="native", n_threads=1, space_compat=0)
+        refine_labels(image, seeds, n_classes=1, options=options)
+    # Before the lattice, at four places while it is built, at the beginning and in each of two passes: if it were only
+    # between passes.
+    assert len(calls) > 12
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) < 2, reason="needs two cores")
 def test_threads_that_wait_leave_the_core_to_others(launch):
     # OpenMP counts the cores when it is loaded; with one of them gone, two threads take turns.
@@ -261,7 +299,7 @@ def test_what_the_loops_cannot_rely_on_is_refused(name):
         "priors": np.full((6, 2), 0.5, np.float32), "row_of_pixel": None, "multiplicity": np.ones(2, np.float32),
         "theta": 1.0, "space_theta": 1.0, "color_scale": 1.0, "space_compat": 1.0, "color_compat": 1.0,
         "n_iterations": 2, "tolerance": 0.0, "exchanged_sides": False, "n_threads": 1, "max_bytes": 2**30,
-        "instruction_set": "", "want_probs": True,
+        "instruction_set": "", "want_probs": True, "checkpoint": checkpoint,
     }  # fmt: skip
     assert _kernel.infer(**call)[0].shape == (2, 3)
     changes, words = NO_SUCH_CALLS[name]

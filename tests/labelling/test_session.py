@@ -1,8 +1,10 @@
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, Conflict, MissingInput, WriteFailed
 from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
@@ -11,7 +13,10 @@ from hybridseg.io.rasters import open_raster
 from hybridseg.labelling import shelf
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
+from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.session import LabelSession
+from hybridseg.labelling.spreading import SpreadOptions
+from hybridseg.progress import checkpoint
 
 pytestmark = pytest.mark.usefixtures("quick_panels")
 
@@ -321,6 +326,41 @@ def test_a_geotiff_keeps_its_place(photos, table, draw, near, wait_for_job):
     with open_raster(photos / "g_mres_label.tif") as dataset:
         assert dataset.crs.to_epsg() == 32611 and dataset.transform == place
         assert dataset.read(1)[30, [5, 80]].tolist() == [0, 2]
+
+
+@pytest.fixture
+def endless(session, first, draw):
+    """A session whose CRF takes minutes, and an image with strokes."""
+    session.add_stroke(first, 1, draw(0, (10, 5), (50, 30)))
+    session.add_stroke(first, 2, draw(2, (10, 60), (50, 80)))
+    session.options = SpreadOptions(crf=CrfOptions(n_iterations=10_000, tolerance=0, n_threads=1), features="none")
+    with pytest.MonkeyPatch.context() as patch:
+        begun = threading.Event()
+        patch.setattr("hybridseg.crf.engines.checkpoint", lambda: (checkpoint(), begun.set()))
+        yield begun
+
+
+def test_the_thread_of_a_cancelled_job_ends(session, jobs, first, endless):
+    jobs.start(first, 3, "run")
+    (thread,) = (one for one in threading.enumerate() if one.name == "run a.png")
+    assert endless.wait(30)
+    jobs.cancel(first)
+    thread.join(5)
+    assert not thread.is_alive() and session.describe(first)["message"] == "Stopped, as you asked."
+
+
+def test_a_newer_preview_ends_an_older_one(session, first, endless):
+    previewer, opened, found = Previewer(), session.album.open(first)[1], []
+
+    def ask(options) -> None:
+        found.append(previewer.preview(opened, (0, 0, 60, 90), options))
+
+    older = threading.Thread(target=ask, args=(session.options,))
+    older.start()
+    assert endless.wait(30)
+    ask(replace(session.options, crf=CrfOptions()))
+    older.join(5)
+    assert not older.is_alive() and found[0] is None and found[1].picture
 
 
 def test_cancel_is_heard_within_the_crf(session, jobs, first, draw, wait_for_job, monkeypatch):

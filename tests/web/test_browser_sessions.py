@@ -128,6 +128,49 @@ def test_a_server_that_is_killed_while_the_pen_is_down(start, browse, beach, str
     assert len(strokes()) == 4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("act", ["a stroke", "another shape"])
+def test_a_server_that_is_killed_between_the_disk_and_its_answer(start, browse, beach, strokes, act):
+    """The next one knows the change by its key, which is on disk with it, and does not make it twice."""
+    browse.expected += ["ERR_FAILED", "ERR_CONNECTION", "status of 403", "status of 409"]
+    (beach / "labels.txt").write_text("water\nsand\n")
+    process, address = start(beach)
+    tab = browse(address).ready()
+    keys, armed = [], []
+
+    def kill(route):
+        keys.append(route.request.post_data_json["key"])
+        if not armed or process.poll() is not None:
+            return route.fallback()
+        route.fetch()
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        return route.abort()
+
+    tab.page.route("**/strokes", kill)
+    tab.press("g")
+    for corner in ((100, 300), (100, 400), (200, 400)):
+        tab.click(*corner)
+    tab.press("Enter")
+    tab.saved()
+    armed.append(True)
+    if act == "a stroke":
+        tab.press("p")
+    tab.draw((200, 400), (250, 450))
+    tab.says("does not answer", where="#banner")
+    written = strokes()
+    assert len(written) == 2 and written[1].replaces == (None if act == "a stroke" else 0)
+    _, address = start(beach, "--port", re.search(r":(\d+)/", address)[1])
+    browse(address, beside=tab).ready()
+    tab.saved()
+    tab.says("All saved", where="#saved")
+    assert strokes() == written and len(keys) >= 3 and set(keys[1:]) == {keys[1]}
+    # And the page goes on from there.
+    tab.press("p")
+    tab.scribble((300, 300), (300, 400))
+    assert len(strokes()) == 3
+
+
 def test_a_page_that_is_closed_keeps_what_was_not_sent(desk, browse, strokes, on_sand, on_water):
     browse.expected.append("ERR_CONNECTION")
     desk.served.stop()

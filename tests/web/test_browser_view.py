@@ -175,3 +175,89 @@ def test_nothing_is_out_of_reach(label, beach, width, height):
     assert all(is_in_view(one.bounding_box()) for one in page.locator("#class-dialog button").all())
     rows = "document.querySelector('#class-rows')"
     assert page.evaluate(f"{rows}.scrollWidth === {rows}.clientWidth")
+
+
+def test_bands_carry_over_and_brightness_belongs_to_the_image(label, dark):
+    """To the next image with as many bands; one that is opened again looks as it was left."""
+    for name in ("second.tif", "third.tif"):
+        (dark.parent / name).write_bytes(dark.read_bytes())
+    three = dark.parent / "three.png"
+    write_image(three, np.full((200, 300, 3), 90, np.uint8))
+    tab = label([dark, dark.parent / "second.tif", three, dark.parent / "third.tif"]).tab
+    tab.page.click("#picture-part summary")
+    for band in ("red", "green", "blue"):
+        tab.page.select_option(f"#band-{band}", "2")
+    tab.poll(lambda: np.ptp(tab.see(100, 280)) < 6, "one band is grey")
+    tab.slide("brightness", 40)
+    tab.poll(lambda: min(tab.see(100, 280)) > 90, "it is brighter")
+
+    def turn(button, name):
+        tab.page.click(button)
+        tab.wait("([name]) => document.title.startsWith(name)", name)
+        tab.ready()
+
+    turn("#next", "second.tif")
+    assert tab.page.input_value("#band-red") == "2" and tab.page.input_value("#brightness") == "0"
+    assert tab.page.is_disabled("#tone-reset")
+    tab.poll(lambda: np.ptp(tab.see(100, 280)) < 6 and max(tab.see(100, 280)) < 40, "the same band, as it is")
+    turn("#previous", "dark.tif")
+    assert tab.page.input_value("#brightness") == "40"
+    tab.poll(lambda: min(tab.see(100, 280)) > 90, "as it was left")
+    turn("#next", "second.tif")
+    turn("#next", "three.png")
+    turn("#next", "third.tif")
+    assert [tab.page.input_value(f"#band-{band}") for band in ("red", "green", "blue")] == ["1", "2", "3"]
+
+
+def middle(tab):
+    """The row and column in the middle of the canvas."""
+    box = tab.page.locator("#view").bounding_box()
+    return tab.point(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def test_the_overview(tab, picture, strokes):
+    overview = tab.page.locator("#minimap")
+    assert not overview.is_visible()
+    tab.press("i", "i", "i", "i")
+    overview.wait_for()
+    box = overview.bounding_box()
+    assert box["width"] == pytest.approx(160, abs=1) and box["height"] == pytest.approx(160 * 2 / 3, abs=1)
+    assert middle(tab) == pytest.approx([199.5, 299.5], abs=1)
+    picture(tab, "overview")
+    scale, inner = tab.scale(), 160 / 600
+
+    def place(row, col):
+        return box["x"] + col * inner, box["y"] + row * inner
+
+    tab.page.mouse.click(*place(100, 450))
+    assert middle(tab) == pytest.approx([100, 450], abs=5) and tab.scale() == pytest.approx(scale)
+    tab.page.mouse.move(*place(100, 450))
+    tab.page.mouse.down()
+    tab.page.mouse.move(*place(300, 150), steps=3)
+    tab.page.mouse.up()
+    tab.page.mouse.move(*place(20, 20))
+    assert middle(tab) == pytest.approx([300, 150], abs=5)
+    # A yellow frame shows the part in view.
+    code = "([x, y]) => [...minimap.getContext('2d').getImageData(x, y, 1, 1).data].slice(0, 3)"
+    right = tab.page.locator("#view").bounding_box()
+    row, col = 300, tab.point(right["x"] + right["width"] - 1, right["y"] + 50)[1]
+    near = [tab.page.evaluate(code, [round(col * inner) + dx, round(row * inner)]) for dx in range(-4, 2)]
+    assert any(red > 200 and blue < 160 for red, _, blue in near), near
+    tab.press("m")
+    assert not overview.is_visible()
+    tab.page.reload()
+    tab.ready().press("i", "i", "i", "i")
+    assert tab.page.input_value("#minimap-setting") == "hidden" and not overview.is_visible()
+    tab.press("m")
+    overview.wait_for()
+    tab.press("f")
+    tab.wait("document.querySelector('#minimap').hidden")
+
+
+def test_the_overview_by_finger(label, beach):
+    tab = label([beach / "coast.png"], has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844}).tab
+    tab.page.click("#zoom-in")
+    tab.page.click("#zoom-in")
+    box = tab.page.locator("#minimap").bounding_box()
+    tab.page.touchscreen.tap(box["x"] + 100 * 160 / 600, box["y"] + 300 * 160 / 600)
+    tab.poll(lambda: middle(tab) == pytest.approx([300, 100], abs=6), "the view is where the finger was")

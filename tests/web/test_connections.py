@@ -92,6 +92,38 @@ def test_many_connections_do_not_keep_the_browser_out(door, monkeypatch):
         assert len(door.page._server.active_channels) <= 7
 
 
+@pytest.mark.slow
+def test_a_thousand_half_open_connections(door, monkeypatch):
+    """Each begins a request that it never ends; the page answers all the while, and quickly."""
+    resource = pytest.importorskip("resource")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most != resource.RLIM_INFINITY and most < 4096:
+        pytest.skip("this system lets a process have fewer open connections")
+    monkeypatch.setattr(connections, "MOST_SECONDS", 2.0)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 4096), limits[1]))
+    slowest = 0.0
+    try:
+        with contextlib.ExitStack() as stack:
+            for number in range(1000):
+                held = stack.enter_context(door.open())
+                with contextlib.suppress(ConnectionError):
+                    held.sendall((b"GET / HTTP/1.1\r\nX:", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n")[number % 2])
+                if number % 50 == 49:
+                    begin = time.monotonic()
+                    with door.open() as new:
+                        assert door.is_mine(new) and door.is_mine(door.mine)
+                    slowest = max(slowest, time.monotonic() - begin)
+            end = time.monotonic() + 20
+            while len(door.page._server.active_channels) > connections.MOST_CONNECTIONS and time.monotonic() < end:
+                time.sleep(0.1)
+            assert len(door.page._server.active_channels) <= connections.MOST_CONNECTIONS
+            assert door.is_mine(door.mine)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert slowest < 5
+
+
 CHUNKS = b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n"
 
 

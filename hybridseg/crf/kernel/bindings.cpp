@@ -16,9 +16,10 @@ namespace {
 template <class Item>
 using Input = py::array_t<Item, py::array::c_style>;
 
-void check_signals() {
+void ask(const py::function& checkpoint) {
   const py::gil_scoped_acquire acquired;
   if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  checkpoint();
 }
 
 // The shapes of the arrays among one another: their sizes and values are checked by `refine`.
@@ -37,7 +38,7 @@ py::tuple infer_arrays(const py::array& image, float largest_value, std::pair<in
                        const Input<float>& multiplicity, float theta, float space_theta, float color_scale,
                        float space_compat, float color_compat, int n_iterations, double tolerance,
                        bool exchanged_sides, int n_threads, size_t max_bytes, const std::string& instruction_set,
-                       bool want_probs) {
+                       bool want_probs, const py::function& checkpoint) {
   Input<int32_t> rows;
   if (!row_of_pixel.is_none()) rows = row_of_pixel.cast<Input<int32_t>>();
   check_shapes(image, priors, multiplicity, row_of_pixel.is_none() ? priors.shape(0) : rows.size());
@@ -50,7 +51,7 @@ py::tuple infer_arrays(const py::array& image, float largest_value, std::pair<in
                      int(priors.shape(1)), multiplicity.data(), floor};
   const Limits limits{theta, space_theta, color_scale, exchanged_sides, n_threads, max_bytes};
   const MeanFieldOptions options{space_compat, color_compat, n_iterations, tolerance, parse_set(instruction_set),
-                                 check_signals};
+                                 [&] { ask(checkpoint); }};
   py::array_t<uint8_t> labels({image.shape(0), image.shape(1)});
   py::array_t<float> probs({want_probs ? image.shape(0) : 0, image.shape(1), priors.shape(1)});
   uint8_t* label_values = labels.mutable_data();
@@ -74,7 +75,8 @@ PYBIND11_MODULE(_kernel, module) {
              py::arg("origin"), py::arg("priors"), py::arg("floor"), py::arg("row_of_pixel"), py::arg("multiplicity"),
              py::arg("theta"), py::arg("space_theta"), py::arg("color_scale"), py::arg("space_compat"),
              py::arg("color_compat"), py::arg("n_iterations"), py::arg("tolerance"), py::arg("exchanged_sides"),
-             py::arg("n_threads"), py::arg("max_bytes"), py::arg("instruction_set"), py::arg("want_probs"));
+             py::arg("n_threads"), py::arg("max_bytes"), py::arg("instruction_set"), py::arg("want_probs"),
+             py::arg("checkpoint"));
   module.def("list_instruction_sets", [] {
     py::list names;
     for (const hybridseg::InstructionSet set : hybridseg::kAllSets) {

@@ -11,6 +11,9 @@
 namespace hybridseg {
 namespace {
 
+// Keys that are looked up before a thread looks whether it should end; a multiple of a batch.
+constexpr size_t kKeysToAsk = 4096;
+
 // The vertices of one thread, and the levels that they span: most look-ups in another thread's table are spared.
 struct ThreadVertices {
   explicit ThreadVertices(VertexTable table) : table(std::move(table)) {}
@@ -76,11 +79,12 @@ struct Count {
 };
 
 void number_corners(const BlockOrder& order, const SimplexFinder& finder, const Features& source, int thread,
-                    ThreadVertices& vertices, Lattice& lattice, Count& count) {
+                    ThreadVertices& vertices, Lattice& lattice, Count& count, Interrupt& interrupt) {
   const int n_dims = lattice.n_dims, n_corners = lattice.n_corners;
   std::vector<float> features;
   std::vector<uint64_t> keys;
-  for (size_t b = order.first_block[thread]; b < order.first_block[thread + 1] && !count.is_full(); b++) {
+  for (size_t b = order.first_block[thread]; b < order.first_block[thread + 1] && !count.is_full() && !interrupt.is_over();
+       b++) {
     const Block& block = order.blocks[b];
     const int width = block.col_end - block.col_begin;
     const size_t n_before = vertices.table.keys().size();
@@ -99,13 +103,14 @@ void number_corners(const BlockOrder& order, const SimplexFinder& finder, const 
   }
 }
 
-void find_ghosts(const KeyLayout& layout, Threads& threads, int thread, Lattice& lattice) {
+void find_ghosts(const KeyLayout& layout, Threads& threads, int thread, Lattice& lattice, Interrupt& interrupt) {
   const std::vector<uint64_t>& keys = threads[thread].table.keys();
   threads[thread].is_ghost.assign(keys.size(), 0);
   if (!thread) return;
   VertexFinder finder(layout, threads, lattice.first_vertex, thread);
   int32_t owners[VertexFinder::batch_size];
   for (size_t begin = 0; begin < keys.size(); begin += VertexFinder::batch_size) {
+    if (begin % kKeysToAsk == 0 && interrupt.is_over()) return;
     const size_t n_keys = std::min(VertexFinder::batch_size, keys.size() - begin);
     finder.find(&keys[begin], n_keys, owners);
     for (size_t i = 0; i < n_keys; i++) {
@@ -118,13 +123,14 @@ void find_ghosts(const KeyLayout& layout, Threads& threads, int thread, Lattice&
 
 // For each vertex of a thread the next one along an axis, or -1. A ghost has none: its owner has them.
 void find_next(const KeyLayout& layout, const Threads& threads, int thread, int axis, const Lattice& lattice,
-               int32_t* next) {
+               int32_t* next, Interrupt& interrupt) {
   const std::vector<uint64_t>& keys = threads[thread].table.keys();
   const std::vector<uint8_t>& is_ghost = threads[thread].is_ghost;
   next += lattice.first_vertex[thread];
   VertexFinder finder(layout, threads, lattice.first_vertex, int(threads.size()));
   uint64_t next_keys[VertexFinder::batch_size];
   for (size_t begin = 0; begin < keys.size(); begin += VertexFinder::batch_size) {
+    if (begin % kKeysToAsk == 0 && interrupt.is_over()) return;
     const size_t n_keys = std::min(VertexFinder::batch_size, keys.size() - begin);
     for (size_t i = 0; i < n_keys; i++) next_keys[i] = layout.next(keys[begin + i], axis);
     finder.find(next_keys, n_keys, next + begin);
@@ -184,7 +190,7 @@ bool Features::fit_keys() const {
   return SimplexFinder(layout).bound_quotient(limits) + 3 < double(layout.bias());
 }
 
-Lattice::Lattice(const BlockOrder& order, const Features& features, size_t max_bytes,
+Lattice::Lattice(const BlockOrder& order, const Features& features, size_t max_bytes, Interrupt& interrupt,
                  const std::function<void(const Lattice&)>& checkpoint)
     : n_dims(features.n_dims), n_corners(n_dims + 1), alpha(1.0f / (1.0f + std::pow(2.0f, -float(n_dims)))) {
   const KeyLayout layout(n_dims);
@@ -205,7 +211,7 @@ Lattice::Lattice(const BlockOrder& order, const Features& features, size_t max_b
   }
   Count count{max_bytes > count_bytes() ? (max_bytes - count_bytes()) / kBytesToBuild : 0};
   for_each_in_parallel(n_threads, n_threads, [&](int t) {
-    number_corners(order, finder, features, t, threads[t], *this, count);
+    number_corners(order, finder, features, t, threads[t], *this, count, interrupt);
     threads[t].measure_levels(layout);
   });
   first_vertex.push_back(0);
@@ -214,7 +220,7 @@ Lattice::Lattice(const BlockOrder& order, const Features& features, size_t max_b
   if (count.is_full()) n_vertices = size_t(double(n_vertices) * n_pixels / count.n_pixels) + 1;
   checkpoint(*this);
   for_each_in_parallel(n_threads, n_threads, [&](int t) {
-    find_ghosts(layout, threads, t, *this);
+    find_ghosts(layout, threads, t, *this, interrupt);
     const size_t begin = order.first_pixel(order.first_block[t]), end = order.first_pixel(order.first_block[t + 1]);
     for (size_t i = begin * n_corners; i < end * n_corners; i++) corners[i] += int32_t(first_vertex[t]);
   });
@@ -222,7 +228,7 @@ Lattice::Lattice(const BlockOrder& order, const Features& features, size_t max_b
   std::vector<Array<int32_t>> next;
   for (int axis = 0; axis < n_corners; axis++) next.emplace_back(n_vertices);
   for_each_in_parallel(n_threads, n_threads, [&](int t) {
-    for (int axis = 0; axis < n_corners; axis++) find_next(layout, threads, t, axis, *this, next[axis].data());
+    for (int axis = 0; axis < n_corners; axis++) find_next(layout, threads, t, axis, *this, next[axis].data(), interrupt);
   });
   checkpoint(*this);
   int lowest = threads[0].lowest, highest = threads[0].highest;
@@ -240,13 +246,14 @@ Lattice::Lattice(const BlockOrder& order, const Features& features, size_t max_b
   threads.clear();
   chains.resize(n_corners);
   for_each_in_parallel(n_corners, n_threads, [&](int axis) {
+    if (interrupt.is_over()) return;
     chains[axis] = link_chains(next[axis]);
     next[axis] = Array<int32_t>();
     if (axis >= first_level_axis) sort_by_level(chains[axis], levels, n_levels);
     chains[axis].vertices.resize(chains[axis].vertices.size() + kPrefetchMargin, 0);
   });
   checkpoint(*this);
-  measure_norms(order);
+  measure_norms(order, interrupt);
 }
 
 size_t Lattice::count_bytes() const {
@@ -259,7 +266,7 @@ size_t Lattice::count_bytes() const {
 }
 
 // A filter of ones gives the weight that each pixel's surroundings have; its root is divided out before and after.
-void Lattice::measure_norms(const BlockOrder& order) {
+void Lattice::measure_norms(const BlockOrder& order, Interrupt& interrupt) {
   const int n_threads = order.n_threads();
   const Passes& passes = find_passes(InstructionSet::plain, 1);
   Array<float> values(n_vertices);
@@ -272,7 +279,7 @@ void Lattice::measure_norms(const BlockOrder& order) {
       const size_t begin = order.first_pixel(order.first_block[t]), end = order.first_pixel(order.first_block[t + 1]);
       for (size_t i = begin * n_corners; i < end * n_corners; i++) values[corners[i]] += weights[i];
     }
-    blur_values(passes, *this, values.data());
+    blur_values(passes, *this, values.data(), interrupt);
 #pragma omp for schedule(static)
     for (int64_t p = 0; p < int64_t(order.n_pixels()); p++) {
       float sum = 0;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "blocks.h"
+#include "interrupt.h"
 #include "memory.h"
 
 namespace hybridseg {
@@ -49,8 +50,8 @@ class Lattice {
   Lattice() = default;
   // `checkpoint` is called now and then while the lattice is built, first when the number of its vertices is known; it
   // may throw. It must where they would take more than `max_bytes`: then they were not all counted, and their number is
-  // what it would be if the rest of the image had as many.
-  Lattice(const BlockOrder& order, const Features& features, size_t max_bytes,
+  // what it would be if the rest of the image had as many. It must too after an interrupt, which leaves loops undone.
+  Lattice(const BlockOrder& order, const Features& features, size_t max_bytes, Interrupt& interrupt,
           const std::function<void(const Lattice&)>& checkpoint);
 
   size_t count_bytes() const;
@@ -72,7 +73,7 @@ class Lattice {
   int n_levels = 0;
 
  private:
-  void measure_norms(const BlockOrder& order);
+  void measure_norms(const BlockOrder& order, Interrupt& interrupt);
 };
 
 }  // namespace hybridseg

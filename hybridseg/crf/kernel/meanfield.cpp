@@ -51,7 +51,7 @@ size_t count_bytes(const BlockOrder& order, const Lattice* color, const Lattice*
 }
 
 MeanFieldResult infer(const BlockOrder& order, const Lattice* color, const Lattice* space, const Priors& priors,
-                      const MeanFieldOptions& options, uint8_t* labels, float* probs) {
+                      const MeanFieldOptions& options, Interrupt& interrupt, uint8_t* labels, float* probs) {
   const Passes& passes = choose_passes(options.instructions, priors.n_lanes);
   const int n_threads = order.n_threads();
   const Array<float> unaries = make_unaries(priors, passes.n_lanes, n_threads);
@@ -62,6 +62,7 @@ MeanFieldResult infer(const BlockOrder& order, const Lattice* color, const Latti
 
   PixelPass pass;
   pass.order = &order;
+  pass.interrupt = &interrupt;
   pass.unaries = unaries.data();
   pass.unary_of_pixel = priors.row_of_pixel;
   pass.multiplicity = multiplicity.data();
@@ -71,7 +72,7 @@ MeanFieldResult infer(const BlockOrder& order, const Lattice* color, const Latti
   pass.n_probs = priors.n_lanes;
   MeanFieldResult result;
   for (int iteration = 0;; iteration++) {
-    options.check_interrupt();
+    interrupt.check();
     pass.color = color_values.term(color, options.color_compat);
     pass.space = space_values.term(space, options.space_compat);
     pass.first = iteration == 0;
@@ -79,6 +80,7 @@ MeanFieldResult infer(const BlockOrder& order, const Lattice* color, const Latti
     size_t n_changed = 0;
 #pragma omp parallel for num_threads(n_threads) schedule(static, 1) reduction(+ : n_changed)
     for (int t = 0; t < n_threads; t++) n_changed += passes.visit_pixels(pass, t);
+    interrupt.check();
     if (iteration > 0 && pass.winners) result.changed = double(n_changed) / order.n_pixels();
     if (pass.last) {
       result.n_iterations = iteration;
@@ -89,8 +91,8 @@ MeanFieldResult infer(const BlockOrder& order, const Lattice* color, const Latti
     if (settled && !result.n_iterations) result.n_iterations = iteration + 1;
 #pragma omp parallel num_threads(n_threads)
     {
-      if (color) blur_values(passes, *color, color_values.written());
-      if (space) blur_values(passes, *space, space_values.written());
+      if (color) blur_values(passes, *color, color_values.written(), interrupt);
+      if (space) blur_values(passes, *space, space_values.written(), interrupt);
     }
     color_values.swap();
     space_values.swap();

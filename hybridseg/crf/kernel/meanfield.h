@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include "interrupt.h"
 #include "lattice.h"
 #include "passes.h"
 
@@ -24,7 +25,8 @@ struct MeanFieldOptions {
   int n_iterations;
   double tolerance;  // Stop when fewer than this share of the pixels changed their winner; 0: never.
   InstructionSet instructions;
-  std::function<void()> check_interrupt;  // Called now and then by the main thread; may throw.
+  std::function<void()> ask;   // Called now and then by the thread that called; what it throws ends the work.
+  double seconds_to_ask = 0.1;  // Within a pass it is called no more often than this.
 };
 
 struct MeanFieldResult {
@@ -37,6 +39,6 @@ size_t count_bytes(const BlockOrder& order, const Lattice* color, const Lattice*
 
 // labels: (n_pixels,) winning lanes. probs: (n_pixels, n_lanes), or null. A term without a lattice is left out.
 MeanFieldResult infer(const BlockOrder& order, const Lattice* color, const Lattice* space, const Priors& priors,
-                      const MeanFieldOptions& options, uint8_t* labels, float* probs);
+                      const MeanFieldOptions& options, Interrupt& interrupt, uint8_t* labels, float* probs);
 
 }  // namespace hybridseg

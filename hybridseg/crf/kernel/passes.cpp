@@ -5,6 +5,7 @@
 #include <iterator>
 #include <stdexcept>
 
+#include "interrupt.h"
 #include "lattice.h"
 
 #ifdef __SSE__
@@ -95,7 +96,7 @@ const Passes& find_passes(InstructionSet set, int n_lanes) {
   return choose(plain::all_passes, n_lanes);
 }
 
-void blur_values(const Passes& passes, const Lattice& lattice, float* values) {
+void blur_values(const Passes& passes, const Lattice& lattice, float* values, Interrupt& interrupt) {
   // Owners gather their ghosts one thread after the other: within a thread each owner comes up once.
   for (const std::vector<Ghost>& ghosts : lattice.ghosts) {
 #pragma omp for schedule(static)
@@ -107,12 +108,14 @@ void blur_values(const Passes& passes, const Lattice& lattice, float* values) {
     const int64_t n_shares = int64_t(chains.size() + share - 1) / share;
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < n_shares; i++) {
+      if (interrupt.is_over()) continue;
       passes.blur_chains(chains, i * share, std::min<size_t>((i + 1) * share, chains.size()), values);
     }
   }
   if (lattice.first_level_axis < lattice.n_corners) {
 #pragma omp for schedule(dynamic, 1)
     for (int level = 0; level < lattice.n_levels; level++) {
+      if (interrupt.is_over()) continue;
       for (int axis = lattice.first_level_axis; axis < lattice.n_corners; axis++) {
         const Chains& chains = lattice.chains[axis];
         passes.blur_chains(chains, chains.level_begin[level], chains.level_begin[level + 1], values);

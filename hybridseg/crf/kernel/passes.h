@@ -7,6 +7,7 @@
 namespace hybridseg {
 
 class BlockOrder;
+class Interrupt;
 class Lattice;
 struct Chains;
 struct Ghost;
@@ -31,6 +32,7 @@ struct PairwiseTerm {
 // What the pass over the pixels needs.
 struct PixelPass {
   const BlockOrder* order = nullptr;
+  Interrupt* interrupt = nullptr;
   PairwiseTerm color, space;
   const float* unaries = nullptr;          // (n_rows_of_table, lanes): negative energies.
   const int32_t* unary_of_pixel = nullptr;  // Row of the table for each pixel; null: pixel i has row i.
@@ -45,7 +47,7 @@ struct PixelPass {
 struct Passes {
   int n_lanes;
   // Slice both lattices, soften to probabilities, splat them again, for the pixels of one thread. Q is never stored.
-  // Returns how many pixels have another winner than before.
+  // Returns how many pixels have another winner than before; after an interrupt, of some.
   size_t (*visit_pixels)(const PixelPass& pass, int thread);
   // Blur chains first .. last - 1 in place.
   void (*blur_chains)(const Chains& chains, size_t first, size_t last, float* values);
@@ -57,6 +59,6 @@ struct Passes {
 const Passes& find_passes(InstructionSet set, int n_lanes);
 
 // Blurs a lattice along all axes; to be called by all threads of a parallel region.
-void blur_values(const Passes& passes, const Lattice& lattice, float* values);
+void blur_values(const Passes& passes, const Lattice& lattice, float* values, Interrupt& interrupt);
 
 }  // namespace hybridseg

@@ -73,7 +73,7 @@ size_t visit_pixels_of(const PixelPass& pass, int thread) {
   const size_t first_block = order.first_block[thread];
   const bool read = !pass.first, write = !pass.last;
   size_t n_changed = 0;
-  for (size_t b = first_block; b < order.first_block[thread + 1]; b++) {
+  for (size_t b = first_block; b < order.first_block[thread + 1] && !pass.interrupt->is_over(); b++) {
     const Block& block = order.blocks[b];
     if (write && has_color) clear_new<L>(color, b, first_block, color.lattice->first_vertex[thread]);
     if (write && has_space) clear_new<L>(space, b, first_block, space.lattice->first_vertex[thread]);

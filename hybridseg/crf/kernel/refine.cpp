@@ -114,17 +114,18 @@ MeanFieldResult refine(const Image& image, const Priors& priors, const Limits& l
   }
   const ThreadRelease at_end;
   const BlockOrder order(int(image.n_rows), int(image.n_cols), limits.n_threads);
+  Interrupt interrupt(options.ask, options.seconds_to_ask);
   std::unique_ptr<Lattice> color, space;
   const auto checkpoint = [&](const Lattice& lattice) {
-    options.check_interrupt();
+    interrupt.check();
     refuse_above(limits.max_bytes, lattice, count_bytes(order, &lattice, nullptr, priors));
   };
-  if (has_color) color = std::make_unique<Lattice>(order, color_source, limits.max_bytes, checkpoint);
-  if (has_space) space = std::make_unique<Lattice>(order, space_source, limits.max_bytes, checkpoint);
+  if (has_color) color = std::make_unique<Lattice>(order, color_source, limits.max_bytes, interrupt, checkpoint);
+  if (has_space) space = std::make_unique<Lattice>(order, space_source, limits.max_bytes, interrupt, checkpoint);
   const size_t n_bytes = count_bytes(order, color.get(), space.get(), priors) + (color ? color->count_bytes() : 0) +
                          (space ? space->count_bytes() : 0);
   if (n_bytes > limits.max_bytes) throw TooMuchMemory(std::to_string(n_bytes));
-  return infer(order, color.get(), space.get(), priors, options, labels, probs);
+  return infer(order, color.get(), space.get(), priors, options, interrupt, labels, probs);
 }
 
 }  // namespace hybridseg

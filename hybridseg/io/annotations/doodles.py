@@ -51,6 +51,8 @@ class Stroke:
         What was drawn on: seeds for the CRF, or its result.
     group : str
         Strokes that follow one another and share it came in one import: they are undone together.
+    replaces : int or None
+        The number of the polygon, among the strokes, of which this is a newer shape; it lies where that one lay.
 
     Raises
     ------
@@ -65,6 +67,7 @@ class Stroke:
     time: float = 0.0
     layer: str = "scribbles"
     group: str = ""
+    replaces: int | None = None
 
     def __post_init__(self) -> None:
         if self.tool not in TOOLS:
@@ -95,7 +98,9 @@ class Stroke:
     def json(self) -> bytes:
         """Its record in a file. Cached: the file is written after every stroke, with all the earlier ones in it."""
         row = {"tool": self.tool, "layer": self.layer, "class": self.class_id, "width": self.width, "time": self.time}
-        more = {"group": self.group} if self.group else {}
+        more: dict[str, Any] = {"group": self.group} if self.group else {}
+        if self.replaces is not None:
+            more["replaces"] = self.replaces
         return json.dumps({**row, **more, "points": self.points}).encode()
 
 
@@ -137,6 +142,25 @@ class StrokeLog:
         wrong = [s.class_id for s in strokes if s.tool != "erase" and not 0 <= s.class_id < len(self.table)]
         if wrong:
             raise BadInput(f"a stroke has the class {wrong[0]}; the classes are 0 to {len(self.table) - 1}")
+        in_order = self.strokes + self.undone[::-1]
+        for number, stroke in enumerate(in_order):
+            if stroke.replaces is not None:
+                first = in_order[stroke.replaces] if 0 <= stroke.replaces < number else stroke
+                kinds = {(one.tool, one.layer) for one in (stroke, first)}
+                if first.replaces is not None or kinds != {("polygon", stroke.layer)}:
+                    raise BadInput(f"stroke {number} replaces {stroke.replaces}, which is no polygon before it")
+
+    @property
+    def seen(self) -> tuple[Stroke, ...]:
+        """The strokes as they cover one another: a polygon that was reshaped has its last shape."""
+        shapes = {stroke.replaces: stroke for stroke in self.strokes if stroke.replaces is not None}
+        if not shapes:
+            return self.strokes
+        return tuple(
+            replace(shapes[number], replaces=None) if number in shapes else stroke
+            for number, stroke in enumerate(self.strokes)
+            if stroke.replaces is None
+        )
 
     @property
     def is_imported(self) -> bool:
@@ -266,9 +290,11 @@ def parse_stroke(row: dict[str, Any]) -> Stroke:
     try:
         points = tuple((float(r), float(c)) for r, c in row["points"])
         layer, group = str(row.get("layer", "scribbles")), str(row.get("group", ""))
+        first = row.get("replaces")
         return Stroke(
-            str(row["tool"]), int(row["class"]), float(row["width"]), points, float(row["time"]), layer, group
-        )
+            str(row["tool"]), int(row["class"]), float(row["width"]), points, float(row["time"]), layer, group,
+            None if first is None else int(first),
+        )  # fmt: skip
     except BadInput:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:

@@ -96,7 +96,7 @@ def _read_json(path: Path, shape: tuple[int, int], image_name: str) -> Annotatio
 
 def _list_strokes(log: StrokeLog, image_name: str) -> Annotations:
     names = log.table.names
-    items = (Item(None if stroke.tool == "erase" else names[stroke.class_id], stroke) for stroke in log.strokes)
+    items = (Item(None if stroke.tool == "erase" else names[stroke.class_id], stroke) for stroke in log.seen)
     return Annotations(log.shape, image_name, dict(zip(names, log.table.colors, strict=True)), items)
 
 

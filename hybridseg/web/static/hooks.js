@@ -9,7 +9,7 @@ const WITHDRAWN = "This changes an accepted image: its result was put into .tras
 
 /** Callbacks of mouse, pen and fingers on the canvas. */
 export function pointerHooks(page) {
-  const { drawing } = page;
+  const { drawing, corners } = page;
   // The mouse takes over from the crosshair, unless its pen is down.
   const takeOver = () => (drawing.stroke && !drawing.polygonOpen) || page.crosshair.hide();
   return {
@@ -18,18 +18,21 @@ export function pointerHooks(page) {
       page.crosshair.hide();
       if (page.picker.armed) return;
       if (page.wand.active && !isEraser) return page.wand.down(point, event);
+      if (!isEraser && corners.down(point, { alt: event.altKey, type: event.pointerType })) return;
       drawing.down(point, isEraser);
     },
     move: (points) => {
+      if (corners.dragging) return corners.move(points.at(-1));
       page.wand.move(points);
       drawing.move(points);
     },
     up: (point) => {
       if (page.picker.armed) return page.picker.pick(point);
+      if (corners.dragging) return corners.up(point);
       page.wand.up(point);
       drawing.up(point);
     },
-    cancel: () => page.wand.cancel() || drawing.polygonOpen || drawing.cancel(),
+    cancel: () => page.wand.cancel() || corners.cancel() || drawing.polygonOpen || drawing.cancel(),
     hover: (point) => {
       if (point) takeOver();
       drawing.hover(point);

@@ -29,6 +29,8 @@ export function paintTools(page, ctx) {
   if (page.state?.transform) paintNorth(ctx, page.state.transform, transform.height);
   const point = page.crosshair.visible ? page.crosshair.point : hoverPoint;
   if (polygonOpen) paintOpenPolygon(ctx, transform, stroke, point, page.classList.classes[stroke.class].color);
+  const { closed } = page.corners;
+  if (closed) paintOpenPolygon(ctx, transform, closed, closed.points[0], page.classList.classes[closed.class].color);
   for (const { tool, points } of drawnStrokes(page)) {
     if (tool === "fill") paintRing(ctx, transform.toScreen(points[0]), 8, "#fff");
   }

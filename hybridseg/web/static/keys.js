@@ -37,6 +37,7 @@ export function labelCommands(page) {
   add("View", ["t"], "Scribbles on or off", () => byId("show-scribbles").click());
   add("View", ["r"], "Result on or off", () => byId("show-result").click());
   add("View", ["v"], "Live result on or off", () => byId("live").click());
+  add("View", ["m"], "Overview on or off", () => page.toggleMinimap());
   add("View", ["x"], "While held: the bare photo", () => page.setBare(true));
   add("View", ["["], "Fainter layers", () => page.stepOpacity(-10));
   add("View", ["]"], "Stronger layers", () => page.stepOpacity(10));
@@ -55,7 +56,11 @@ export function labelCommands(page) {
   add("Polygon and fill", ["Click"], "A corner; a double click, or one on the first corner, closes the polygon");
   add("Polygon and fill", ["Enter"], "Close the polygon");
   add("Polygon and fill", ["Backspace"], "Remove the last corner");
-  add("Polygon and fill", ["Escape"], "Drop the polygon");
+  add("Polygon and fill", ["Escape"], "Drop the polygon; or be done with the corners of a closed one");
+  add("Polygon and fill", ["Drag"], "Move a corner; onto its neighbour: remove it");
+  add("Polygon and fill", ["Click on a side"], "Add a corner there");
+  add("Polygon and fill", ["Alt+click", "Delete"], "Remove a corner");
+  add("Polygon and fill", ["Double click"], "Where no polygon is open: show the corners of the one that is there");
   add("Polygon and fill", ["Click"], "Fill: on Scribbles the area that scribbles enclose; on Result the connected area of one class");
   add("Smart wand", ["Click"], "Select the area under the pointer; a second click applies it; dragging adds what it crosses");
   add("Smart wand", ["shift+Click"], "Add an area; so does Space with Shift");
@@ -72,6 +77,7 @@ export function listenToKeys(page, commands) {
     if (document.querySelector("dialog[open]") || isTyping(event)) return;
     if (event.key === " ") return pressSpace(event);
     if (drawing.polygonOpen && polygonKey(event)) return event.preventDefault();
+    if (event.key === "Delete" && page.corners.removeTouched()) return event.preventDefault();
     if (!belongsToControl(event) && page.wand.handleKey(event)) return event.preventDefault();
     if (event.target === canvas && event.key in ARROWS) {
       event.preventDefault();

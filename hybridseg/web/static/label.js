@@ -3,9 +3,11 @@
 import { Api, imagePath } from "./api.js";
 import { BandChoice } from "./bands.js";
 import { makeBorder } from "./border.js";
+import { listenToButtons } from "./buttons.js";
 import { Choice } from "./choice.js";
 import { ClassDialog } from "./classdialog.js";
 import { ClassList } from "./classes.js";
+import { Corners } from "./corners.js";
 import { Crosshair } from "./crosshair.js";
 import { byId } from "./dom.js";
 import { makeDrawer } from "./drawer.js";
@@ -16,6 +18,7 @@ import { makeLayers, paintTools } from "./ink.js";
 import { Jobs } from "./jobs.js";
 import { labelCommands, listenToKeys } from "./keys.js";
 import { Messages } from "./messages.js";
+import { Minimap } from "./minimap.js";
 import { Settling } from "./overlay.js";
 import { describeItem, showPen, showProgress, showState, showWalk, showZoom } from "./panel.js";
 import { ClassPicker } from "./picker.js";
@@ -31,7 +34,7 @@ import { Drawing } from "./tools.js";
 import { Viewer } from "./viewer.js";
 import { Walk } from "./walk.js";
 import { Wand } from "./wand.js";
-import { cancelWork, listenToFiles, refreshClasses, runImage, saveClasses, setSmoothing } from "./work.js";
+import { listenToFiles, refreshClasses, runImage, saveClasses, setSmoothing } from "./work.js";
 
 const SILENT = "The server does not answer; trying again every two seconds. Your strokes are kept.";
 const POLYGON = "Enter or a click on the first corner closes it, Backspace removes a corner, Esc drops it.";
@@ -66,7 +69,9 @@ class LabelPage {
       takeArea: () => this.wand.take(),
       onStroke: (stroke) => this.change("strokes", stroke),
       onChange: () => this.#drawingChanged(),
+      onPick: (point) => this.corners.pick(point),
     });
+    this.corners = new Corners(this);
     this.crosshair = new Crosshair(this.canvas, this.viewer, this.drawing, () => this.whatToDraw());
     this.input = new PointerInput(this.canvas, this.viewer, pointerHooks(this));
     this.queue = new ChangeQueue(this.api, queueHooks(this));
@@ -78,6 +83,7 @@ class LabelPage {
     this.shares = new Shares(this);
     this.finish = new Finish(this);
     this.layers = makeLayers(this);
+    this.minimap = new Minimap(this.viewer, () => this.layers.picture);
     this.images = new ImageList(byId("images"), {
       describe: describeItem,
       onOpen: (id) => this.open(id),
@@ -142,6 +148,7 @@ class LabelPage {
   /** Queue a stroke, an undo or a redo. */
   change(action, stroke = null) {
     if (!this.state) return;
+    this.corners.forget();
     if (action !== "strokes") {
       this.drawing.finish();
       if (!this.queue.items.length && !this.state[`can_${action}`]) return this.messages.say(`There is nothing to ${action}.`);
@@ -150,10 +157,10 @@ class LabelPage {
     this.viewer.refresh();
   }
 
-  /** Cancel the stroke in progress; without one, choose the next class. */
+  /** Cancel the stroke in progress, or be done with the polygon; without one, choose the next class. */
   escape() {
     if (this.picker.armed) this.picker.arm(false);
-    else if (!this.drawing.cancel()) this.classList.pickNext();
+    else if (!this.drawing.cancel() && !this.corners.drop()) this.classList.pickNext();
   }
 
   /** Label the whole image. */
@@ -170,6 +177,13 @@ class LabelPage {
   setBare(bare) {
     this.viewer.bare = bare;
     this.viewer.refresh();
+  }
+
+  /** Show the overview while a part of the image is out of view, or hide it. */
+  toggleMinimap() {
+    const field = byId("minimap-setting");
+    field.value = field.value === "shown" ? "hidden" : "shown";
+    field.dispatchEvent(new Event("input"));
   }
 
   /** Make the layers fainter or stronger. */
@@ -266,6 +280,7 @@ class LabelPage {
     this.walk.setImage(state);
     this.bands.setCount(state.bands);
     this.viewer.open(state, Object.values(this.layers));
+    this.tone.setImage(state.id);
     this.choice.adapt();
     this.#beforeWalk = this.viewer.transform.place;
     this.#walkChanged();
@@ -332,27 +347,7 @@ class LabelPage {
     const commands = labelCommands(this);
     commands.list(byId("help-keys"));
     listenToKeys(this, commands);
-    const clicks = {
-      "skip": () => this.canvas.focus(),
-      "undo": () => this.change("undo"),
-      "redo": () => this.change("redo"),
-      "zoom-in": () => this.viewer.zoom(1.4),
-      "zoom-out": () => this.viewer.zoom(1 / 1.4),
-      "zoom-fit": () => this.viewer.fit(),
-      "help": () => byId("help-dialog").showModal(),
-      "edit-classes": () => this.classDialog.open(this.session.classes),
-      "previous": () => this.openNeighbour(-1),
-      "next": () => this.openNeighbour(1),
-      "tone-stretch": () => this.state && this.tone.stretch(this.viewer.wholeBitmap(this.layers.picture)),
-      "walk": () => this.toggleWalk(),
-      "walk-back": () => this.stepWalk(-1),
-      "walk-on": () => this.stepWalk(1),
-      "run": () => this.run(),
-      "accept": () => this.accept(false),
-      "accept-next": () => this.accept(true),
-      "cancel": () => cancelWork(this),
-    };
-    for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
+    listenToButtons(this);
     for (const id of ["opacity", "show-scribbles", "show-result", "live"]) {
       byId(id).addEventListener("input", () => this.#layersChanged());
     }
@@ -362,6 +357,7 @@ class LabelPage {
     makeBorder(byId("border"), byId("image-panel"), this.settings);
     listenToFiles(this);
     this.settings.on("wheel", (value) => (this.input.wheelSetsPen = value === "pen"));
+    this.settings.on("minimap", (value) => this.minimap.want(value === "shown"));
     this.settings.on("pen", (value) => this.choice.setUnit(value));
     byId("show-part").open = window.innerHeight >= 700 && window.innerWidth > 620;
     this.viewer.above.push((ctx) => paintTools(this, ctx));

@@ -5,10 +5,15 @@ import { byId } from "./dom.js";
 const SLIDERS = ["brightness", "contrast", "gamma"];
 const ENDS = [0.01, 0.99]; // shares of the pixels that "Stretch" makes black and white
 
-/** Changes the tiles of the photo by a table of 256 values; `onChange()` is called when the table is another one. */
+/**
+ * Changes the tiles of the photo by a table of 256 values; `onChange()` is called when the table is another one. Each
+ * image has its own, and begins as it is.
+ */
 export class Tone {
   #table = null; // null: the photo as it is
   #range = [0, 255];
+  #image = null; // id
+  #kept = new Map(); // id -> {values, range} of images that were changed
   #changed = new WeakMap(); // bitmap -> canvas with the table in force
   #onChange;
 
@@ -16,6 +21,16 @@ export class Tone {
     this.#onChange = onChange;
     for (const id of SLIDERS) byId(id).addEventListener("input", () => this.#update());
     byId("tone-reset").addEventListener("click", () => this.reset());
+  }
+
+  /** Another image is on view: show it as it was left. */
+  setImage(id) {
+    if (id === this.#image) return;
+    this.#image = id;
+    const { values, range } = this.#kept.get(id) ?? { values: null, range: [0, 255] };
+    SLIDERS.forEach((slider, k) => (byId(slider).value = values?.[k] ?? byId(slider).defaultValue));
+    this.#range = range;
+    this.#update();
   }
 
   /** Show the photo as it is. */
@@ -65,6 +80,7 @@ export class Tone {
     const table = Uint8ClampedArray.from({ length: 256 }, (_, v) => value(v));
     this.#table = table.every((v, k) => v === k) ? null : table;
     byId("tone-reset").disabled = !this.#table;
+    this.#kept.set(this.#image, { values: SLIDERS.map((id) => byId(id).value), range: this.#range });
     this.#changed = new WeakMap();
     this.#onChange();
   }

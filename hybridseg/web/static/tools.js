@@ -6,8 +6,9 @@ const CLOSE_BY = 8; // CSS pixels: near enough to the first corner to close a po
 const DOUBLE_CLICK_MS = 400;
 
 /**
- * The stroke in progress. `choice()` returns {tool, layer, class, width}; `onStroke` receives finished
- * strokes, `takeArea()` returns the stroke of an area that is selected but not drawn yet, or null.
+ * The stroke in progress. `choice()` returns {tool, layer, class, width}; `onStroke` receives finished strokes, `onPick` the
+ * point of a double click with the polygon where none is open, and `takeArea()` returns the stroke of an area that is
+ * selected but not drawn yet, or null.
  */
 export class Drawing {
   stroke = null; // in progress
@@ -17,14 +18,16 @@ export class Drawing {
   #onStroke;
   #onChange;
   #takeArea;
+  #onPick;
   #lastCorner = 0;
 
-  constructor({ choice, transform, onStroke, onChange, takeArea }) {
+  constructor({ choice, transform, onStroke, onChange, onPick, takeArea }) {
     this.#choice = choice;
     this.#transform = transform;
     this.#onStroke = onStroke;
     this.#onChange = onChange;
     this.#takeArea = takeArea;
+    this.#onPick = onPick;
   }
 
   /** Whether the tool draws at all. */
@@ -78,6 +81,7 @@ export class Drawing {
     else {
       const { points } = this.stroke;
       const again = performance.now() - this.#lastCorner < DOUBLE_CLICK_MS && this.#near(point, points.at(-1), CLOSE_BY);
+      if (byPointer && again && points.length === 1) return this.#pick(point);
       if (byPointer && (again || this.#near(point, points[0], CLOSE_BY))) return this.closePolygon();
       points.push(rounded(point));
     }
@@ -109,6 +113,11 @@ export class Drawing {
     this.#onChange();
   }
 
+  #pick(point) {
+    this.cancel();
+    this.#onPick(point);
+  }
+
   #begin(tool, point) {
     if (this.stroke) this.finish();
     const { layer, class: classIndex, width } = this.#choice();
@@ -131,7 +140,7 @@ export class Drawing {
   }
 }
 
-// A hundredth of a pixel is finer than any hand.
-function rounded(point) {
+/** A point to a hundredth of a pixel, which is finer than any hand. */
+export function rounded(point) {
   return point.map((value) => Math.round(value * 100) / 100);
 }

@@ -57,6 +57,13 @@ export class Transform {
     return [(y - this.height / 2) / this.scale + this.#row, (x - this.width / 2) / this.scale + this.#col];
   }
 
+  /** Whether no part of the image is out of view. */
+  get seesAll() {
+    const [left, top] = this.toScreen([-0.5, -0.5]);
+    const [right, bottom] = this.toScreen([this.#rows - 0.5, this.#cols - 0.5]);
+    return Math.min(left, top, this.width - right, this.height - bottom) >= -1;
+  }
+
   /** Zoom about a point, which stays where it is. */
   zoomAbout([x, y], factor) {
     const [row, col] = this.toImage([x, y]);

@@ -1,7 +1,8 @@
 // Puts the CRF kernel through thousands of calls of random and hostile sizes and values: CASES SEED on the command line.
 //
 // The sanitizers that it is compiled with see what goes wrong inside; here the answers are checked: what no image can
-// have is refused, every label is a lane, probabilities sum to 1, and a second run gives the same bytes.
+// have is refused, every label is a lane, probabilities sum to 1, and a second run gives the same bytes. Some calls are
+// ended at a random time, by what they ask.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -84,7 +85,7 @@ void fill(Case& made, Draws& draw) {
   made.limits = {draw.of({0.5f, 3.0f, 60.0f, 1e6f}), draw.of({0.5f, 3.0f, 60.0f}), draw.of({0.1f, 1.0f, 20.0f}),
                  draw.once_in(4), draw.upto(4), size_t(1) << 32};
   made.options = {draw.of({0.0f, 3.0f, 1e6f}), draw.of({0.0f, 1.0f, 100.0f}), draw.upto(6), draw.of({0.0, 0.001, 1.0}),
-                  InstructionSet::plain, [] {}};
+                  InstructionSet::plain, [] {}, draw.of({0.0, 0.1})};
   if (draw.once_in(40)) made.options.n_iterations = 300;
   if (const InstructionSet set = draw.of({kAllSets[0], kAllSets[1], kAllSets[2]}); has_instruction_set(set)) {
     made.options.instructions = set;
@@ -150,6 +151,8 @@ struct Answer {
   std::vector<float> probs;
 };
 
+struct Ended {};
+
 Answer call(const Case& made, bool want_probs) {
   Answer answer;
   answer.labels.assign(made.n_pixels, 255);
@@ -163,8 +166,24 @@ Answer call(const Case& made, bool want_probs) {
     answer.kind = "too fine for the lattice";
   } catch (const std::invalid_argument&) {
     answer.kind = "refused";
+  } catch (const Ended&) {
+    answer.kind = "ended";
   }
   return answer;
+}
+
+// A call that is right, ended the n-th time it asks: between two passes, or within one by one thread of several.
+void end_early(long number, Case made, Draws& draw) {
+  int n_asked = 0, n_to_ask = draw.once_in(2) ? draw.upto(8) : draw.upto(300);
+  const std::thread::id caller = std::this_thread::get_id();
+  made.options.seconds_to_ask = draw.of({0.0, 0.0, 1e9});
+  made.options.ask = [&] {
+    if (std::this_thread::get_id() != caller) fail(number, "another thread asked");
+    if (n_asked > n_to_ask) fail(number, "it asked again after its end");
+    if (n_asked++ == n_to_ask) throw Ended();
+  };
+  const std::string kind = call(made, draw.once_in(2)).kind;
+  if (kind != (n_asked > n_to_ask ? "ended" : "right")) fail(number, "it was to be ended, and is " + kind);
 }
 
 void judge(long number, const Case& made, const Answer& answer) {
@@ -209,6 +228,7 @@ int main(int argc, char** argv) {
       continue;
     }
     judge(number, made, answer);
+    end_early(number, made, draw);
     // Two calls at once, as two images of a job are refined: neither sees the other.
     Answer other, again;
     std::thread beside([&] { other = call(made, want_probs); });
