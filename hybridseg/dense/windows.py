@@ -231,7 +231,7 @@ def classify_views(
     rules: Sequence[tuple[np.ndarray, np.ndarray]],
     table: ClassTable,
     flips: bool,
-    with_differences: bool,
+    with_differences: bool = False,
 ) -> np.ndarray:
     """Return the mean prediction of a window, which each network sees in its own way, see `_join_votes`."""
     votes = []

@@ -215,7 +215,8 @@ def spread_file(
 def _finish(windows: ImageWindows, labels: np.ndarray, drawn: DrawnSeeds, made_by: str) -> LabelMap:
     """Return the label map that a person made: painted areas cover it, and it is VOID where there is no picture."""
     labels = void_invalid(paint_over(labels, drawn.painted), windows.valid())
-    return LabelMap(labels, drawn.table, drawn.seeds, windows.info.georeference, made_by)
+    is_drawn = drawn.painted is not None or drawn.seeds.any()
+    return LabelMap(labels, drawn.table, drawn.seeds if is_drawn else None, windows.info.georeference, made_by)
 
 
 def spread_over(
