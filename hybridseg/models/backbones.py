@@ -163,9 +163,10 @@ def claim_saved_model(target: Path) -> None:
     """
     if target.is_file():
         raise OutputExists(f"{target} is a file; give another folder")
+    # Also where all is there: a run that was killed at its very end may have left its lock.
+    claim_folder(target.parent)
     if holds_files(target):
         raise OutputExists(f"{target} holds files already; give another folder or remove it")
-    claim_folder(target.parent)
 
 
 @contextmanager

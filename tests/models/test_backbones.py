@@ -230,3 +230,13 @@ def test_the_exported_module_is_reusable(tf, tmp_path):
         export_builtin(tmp_path / "new", input_size=99999)
     with pytest.raises(OutputExists, match="holds files already"):
         export_builtin(tmp_path / "m")
+
+
+def test_what_a_killed_export_left_goes_with_the_next(tmp_path):
+    """Also where the module itself is whole, and the next export is refused."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "saved_model.pb").touch()
+    (tmp_path / ".m.hybridseg.lock").touch()
+    with pytest.raises(OutputExists, match="holds files already"):
+        export_builtin(tmp_path / "m")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
