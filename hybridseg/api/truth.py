@@ -209,6 +209,8 @@ def label(
     console, paths, progress = Console(), list_paths(photos), progress or show_progress()
     if model is not None and review:
         raise BadUsage("--model suggests labels to a person who draws; leave it out with --review")
+    if review and (sam_encoder is not None or sam_decoder is not None):
+        raise BadUsage("--sam-encoder and --sam-decoder are for the smart wand; leave them out with --review")
     if masks is not None and (import_ is not None or review):
         raise BadUsage("give --masks alone, without --import or --review")
     if import_ is not None and review:

@@ -184,6 +184,8 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
         raise click.UsageError("--import is for labelling; --review shows the results that are there.")
     if settings["models"] and review_dir:
         raise click.UsageError("--model suggests labels to a person who draws; leave it out with --review.")
+    if review_dir and (settings["sam_encoder"] or settings["sam_decoder"]):
+        raise click.UsageError("--sam-encoder and --sam-decoder are for the smart wand; leave them out with --review.")
     if settings["masks_dir"] and (settings["import_path"] or settings["review_dir"]):
         raise click.UsageError("Give --masks alone, without --import or --review.")
     from hybridseg.web.serve import check_host, find_usual_port

@@ -99,7 +99,7 @@ def learn_probs(
 
 
 def plant_seeds(probs: np.ndarray, seeds: np.ndarray, class_ids: np.ndarray, *, gt_prob: float) -> None:
-    """Give seeded pixels their class with `gt_prob`, and the other classes the rest in equal parts.
+    """Give the class of each seeded pixel `gt_prob`, and share the rest equally among the others.
 
     Parameters
     ----------
