@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flask import request
 from waitress.server import create_server
 
 from hybridseg.demo.scenes.scene import make_scene
@@ -72,6 +74,7 @@ class Served:
     def __init__(self, make_app) -> None:
         self.gate = Gate()
         self.app, self.port = make_app(self.gate), 0
+        self.app.after_request(_tell_refusal)
         self.start()
 
     @property
@@ -95,6 +98,13 @@ class Served:
             self._server.asyncore.loop(timeout=0.02, map=self._server._map, count=1)
         self._server.task_dispatcher.shutdown()
         self._server.asyncore.close_all(self._server._map)
+
+
+def _tell_refusal(answer):
+    """Log what the server refused: pytest shows it with a test that fails."""
+    if answer.status_code >= 400 and not answer.direct_passthrough:
+        logging.warning("%s %s: %s %s", request.method, request.full_path, answer.status, answer.get_data(as_text=True))
+    return answer
 
 
 class Tab:
@@ -210,9 +220,10 @@ def chromium():
 
 
 @pytest.fixture
-def browse(chromium):
+def browse(chromium, tmp_path):
     """Open an address in a tab: `browse(address)`, or in the same window `browse(address, beside=tab)`.
 
+    The pages are closed before `tmp_path`, whose files they may still ask for, is removed.
     At the end no page may have reported an error; what a test means to provoke it names: `browse.expected.append(...)`.
     `browse.held` are the pages that asked whether they should really be left.
     """
@@ -222,7 +233,7 @@ def browse(chromium):
         if beside is None:
             contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **settings}))
         page = (beside.page.context if beside else contexts[-1]).new_page()
-        page.on("console", lambda said: said.type == "error" and troubles.append(said.text))
+        page.on("console", lambda said: said.type == "error" and troubles.append(f"{said.text} {said.location['url']}"))
         page.on("pageerror", lambda error: troubles.append(str(error)))
 
         def heed(dialog) -> None:
