@@ -14,6 +14,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict, MissingInput, join_names
 from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
+from hybridseg.io.locks import remove_leftovers
 from hybridseg.io.rasters import check_regular
 from hybridseg.labelling.entries import ImageEntry, OpenImage, name_opaquely
 from hybridseg.labelling.shelf import Shelf
@@ -67,6 +68,8 @@ class Album:
             check_regular(path)
         self.shelf = Shelf(out_dir, person)
         _refuse_same_targets(image_paths, self.shelf)
+        for home in {self.shelf.home(path) for path in image_paths}:
+            remove_leftovers(home)
         self._class_dir = out_dir or image_paths[0].parent
         self.table = table or _read_saved_classes(self._class_dir)
         self.classes_version = 1

@@ -17,7 +17,7 @@ from hybridseg.errors import BadInput, Conflict
 from hybridseg.figures import FigureOptions
 from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.locks import lock_output
+from hybridseg.io.locks import lock_output, remove_leftovers
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.decisions import ACCEPTED, LIST_NAME, MENDED, MENDING, REJECTED, Decision, DecisionList
 from hybridseg.labelling.entries import ImageEntry
@@ -60,6 +60,7 @@ class Judging:
         if album.table is None:
             album.use_classes(review.table, save=False)
         self.session = LabelSession(album, options=options, window=window, figures=figures)
+        remove_leftovers((out_dir or review.folder) / person)
         self.decisions = DecisionList((out_dir or review.folder) / person / LIST_NAME)
         self._seen: dict[str, tuple[int, ...] | None] = {}
         self._lock = threading.RLock()
@@ -138,8 +139,14 @@ class Judging:
             entry = self.session.album.entries[image_id]
             if item.automatic_path is None or item.manual_path is not None or self._drawn(item):
                 return
-            self.session.import_labels(image_id, entry.version, item.automatic_path)
+            # Noted first: what a program leaves that is killed in between is a decision without strokes, which is none.
+            before = self._judge(item)
             self._put(item, self._decide(MENDING, item))
+            try:
+                self.session.import_labels(image_id, entry.version, item.automatic_path)
+            except BaseException:
+                self._put(item, before)
+                raise
 
     def take_back(self, image_id: str) -> None:
         """Take a decision back; ground truth that it made goes to ``.trash``.

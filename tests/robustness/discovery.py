@@ -47,7 +47,7 @@ NOT_READERS = {
     "labelling.thumbnails.Thumbnails.draw": _THROUGH,
     "labelling.wand.View.parse": "it is given a request of the page, which tests/web/test_app.py tries",
     "labelling.wand.View.parse_prompt": "it is given a request of the page, which tests/web/test_app.py tries",
-    "models.sam.open_networks": "onnxruntime reads the file, first in a process of its own",
+    "models.sam.open_networks": "Sam, which is listed, has it called in a process of its own first",
     "hybrid.classifier.owns_saved_model": "it compares the bytes of two files",
     "hybrid.semseg.load_classifiers": _THROUGH,
     "hybrid.semseg.segment_file": _THROUGH,

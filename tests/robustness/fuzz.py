@@ -40,7 +40,8 @@ _MOST_LONG = 200
 _MOST_KEPT, _MOST_TRIES = 40, 400
 # What takes long to import is imported once; none of it may start threads before the workers are forked.
 _MODULES = """
-    ai_edge_litert.interpreter ai_edge_litert.schema_py_generated h5py imageio.plugins.pillow lmdb rasterio scipy.io
+    ai_edge_litert.interpreter ai_edge_litert.schema_py_generated h5py imageio.plugins.pillow lmdb onnx onnxruntime
+    rasterio scipy.io
     tensorflow tensorflow_hub tf_keras
 """
 

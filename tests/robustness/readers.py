@@ -56,7 +56,7 @@ from hybridseg.io.marks import is_ours
 from hybridseg.io.pairing import Pair, find_images
 from hybridseg.io.pictures import open_picture, read_orientation, unpack_picture
 from hybridseg.labelling import opening, review, shelf, spread, strokeimport
-from hybridseg.models import backbones, bundles, catalog, checkpoints, graphs, litegraphs, store
+from hybridseg.models import backbones, bundles, catalog, checkpoints, graphs, litegraphs, sam, store
 from hybridseg.models.architectures import parse_architecture
 from hybridseg.models.cards import read_card_file
 from hybridseg.models.hubmodules import read_module
@@ -370,6 +370,9 @@ READERS = tuple(
             {"share": 2}),
         ("models.runtimes.read_runtime", "classifier/model.tflite",
             lambda path: read_runtime(path, record_of(path.with_suffix(".json"))["runtime"])),
+        ("models.sam.check_onnx", "sam/*.onnx", sam.check_onnx),
+        ("models.sam.Sam", "sam/*.onnx", lambda path: sam.Sam(
+            path.with_name("encoder.onnx"), path.with_name("decoder.onnx")), {"share": 0.05, "seconds": 30}),
         ("models.backbones.load_backbone", "module/tiny.tar.gz", load_archive, {"share": 0.02, **TRIES, **WRITES}),
     )
 )  # fmt: skip

@@ -38,7 +38,7 @@ def make_seeds(folder: Path) -> None:
     """Write all of them."""
     for make in (
         write_pictures, write_labels, write_texts, write_annotations, write_records, write_database, write_classifier,
-        write_networks, write_module, write_manifest, write_results,
+        write_networks, write_sam, write_module, write_manifest, write_results,
     ):  # fmt: skip
         home = folder / make.__name__.removeprefix("write_")
         home.mkdir(parents=True)
@@ -299,6 +299,13 @@ def write_networks(folder: Path) -> None:
     save_dense(folder / "coast.h5", architecture.build(), card, probes=[np.zeros((1, *SHAPE, 3), np.float32)])
     arrays = [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros(4, np.float32)]
     save_state(folder / "state.npz", arrays, {"epoch": 3, "settings": {"a": [1, 2]}})
+
+
+def write_sam(folder: Path) -> None:
+    from samnetworks import save_decoder, save_encoder
+
+    save_encoder(folder / "encoder.onnx")
+    save_decoder(folder / "decoder.onnx")
 
 
 def use_card(path: Path) -> None:

@@ -5,16 +5,13 @@ A new command is added to `WRITERS`, or to `WRITES_NOTHING` with the reason; a t
 
 from __future__ import annotations
 
-import http.cookiejar
 import http.server
 import io
 import json
 import os
 import re
-import signal
+import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +25,9 @@ from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.labelmaps import LabelMap
-from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.io.labels.matfiles import read_matfile, write_matfile
 from hybridseg.io.tables import write_json
+from tests.robustness.people import decide_on_results, draw_strokes
 
 AREAS = ClassTable(("water", "sand", "cliff"), ((0, 0, 255), (255, 255, 0), (139, 0, 139)))
 
@@ -78,60 +76,6 @@ class Writer:
         return f"{self.words} ".startswith(f"{name} ")
 
 
-class Browser:
-    """A browser without a page, as far as the tests of attacks and kills need one."""
-
-    def __init__(self, address: str) -> None:
-        self._base = address.partition("/?")[0]
-        cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), cookies)
-        welcome = self._opener.open(address, timeout=30).read().decode()
-        self._opener.addheaders = [("X-Page-Key", re.search(r'name="key" content="(.+?)"', welcome)[1])]
-        self.session = self.get("/api/session")
-
-    def get(self, path: str) -> dict:
-        return json.load(self._opener.open(self._base + path, timeout=30))
-
-    def change(self, state: dict, what: str, body: dict) -> bool:
-        """Change an image as it is known; return whether it was still like that."""
-        address = f"{self._base}/api/images/{state['id']}/{what}"
-        headers = {"Origin": self._base, "Content-Type": "application/json"}
-        data = json.dumps({"version": state["version"], **body}).encode()
-        try:
-            self._opener.open(urllib.request.Request(address, data, headers), timeout=30).read()
-        except urllib.error.HTTPError as error:
-            if error.code == 409:
-                return False
-            raise
-        return True
-
-
-def draw_strokes(log: Path) -> None:
-    """Draw on two photos and accept them, as a person does; what an earlier run acknowledged must be there still."""
-    while not (address := re.search(r"http://\S+", log.read_text())):
-        time.sleep(0.01)
-    browser = Browser(address[0])
-    promised = log.with_name("promised.json")
-    told = json.loads(promised.read_text()) if promised.exists() else {}
-    for image in [image["id"] for image in browser.session["images"]][:2]:
-        state = browser.get(f"/api/images/{image}")
-        if state["n_strokes"] < told.get(image, 0):
-            log.write_text(f"LOST: {told[image]} strokes were acknowledged, {state['n_strokes']} are there")
-            os._exit(3)
-        while (n := state["n_strokes"]) < 4:
-            points = [[10 + 40 * (n % 2), 8 * n + 5], [12 + 40 * (n % 2), 8 * n + 20]]
-            stroke = {"layer": "scribbles", "tool": "pen", "class": n % 2, "width": 3.0, "points": points}
-            if browser.change(state, "strokes", stroke):
-                told[image] = n + 1
-                write_json(promised, told)
-            state = browser.get(f"/api/images/{image}")
-        while not browser.change(state, "accept", {}):
-            state = browser.get(f"/api/images/{image}")
-        while browser.get(f"/api/images/{image}")["job"]:
-            time.sleep(0.01)
-    os.kill(os.getpid(), signal.SIGINT)
-
-
 _FCN = "fcn train --name coast --images photos --size 64x96 --epochs 3 --batch-size 2 --checkpoint-interval 1"
 _LMDB = "--train_database data/train-cells.lmdb --test_database data/test-cells.lmdb"
 _UNET = "--encoder none --widths 4,3 --epochs 2"
@@ -146,6 +90,7 @@ WRITERS = (
     Writer("split photos --move", "photos"),
     Writer("split photos --link --out sets", "photos"),
     Writer("label photos --no-browser --labels photos/labels.txt -s 0.5 --out labelled", "photos", use=draw_strokes),
+    Writer("label --review judged --no-browser", "judged", use=decide_on_results),
     Writer("crf photos/photo_0.jpg seeds.png --labels photos/labels.txt --out dense", "photos seeds.png",
            makes="dense"),
     Writer("crf photos/photo_0.jpg seeds.png --labels photos/labels.txt --theta 9 --out dense --overwrite",
@@ -250,6 +195,23 @@ def _read_saved_model(data: bytes) -> bytes:
     return "\n".join(sorted(re.sub(r'[-_]\d+\b|"\d+"', "", line) for line in lines)).encode()
 
 
+def _read_accepted(data: bytes) -> bytes:
+    """Return the labels of ground truth, and where they came from without the time."""
+    with tempfile.NamedTemporaryFile(suffix=".mat") as file:
+        Path(file.name).write_bytes(data)
+        labelmap = read_matfile(Path(file.name))
+    told = re.sub(r'"when": "[^"]*"', "", str(labelmap.made_by))
+    return labelmap.labels.tobytes() + f"{labelmap.table} {told}".encode()
+
+
+def _read_pixels(data: bytes) -> bytes:
+    """Return the pixels of a picture without the texts in it."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as picture:
+        return picture.tobytes()
+
+
 def _read_manifest(data: bytes) -> bytes:
     """Return the last word on each image of a manifest, without times and costs."""
     entries = {}
@@ -280,7 +242,12 @@ DIFFERENCES = (
                "and the card of what is trained on them has hashes of that"),
     Difference(r"(^|/)manifest\.jsonl$", _read_manifest,
                "a manifest has a line for every run and every try, with its time, seconds and memory"),
-    Difference(r"_doodles\.json$", _without(rb'"(time|seconds)": [\d.]+'), "a stroke has the time when it was drawn"),
+    Difference(r"_doodles\.json$", _without(rb'"(time|seconds)": [\d.]+|"group": "[0-9a-f]+"'),
+               "a stroke has the time when it was drawn, and what was imported together a random name"),
+    Difference(r"^judged/.*_mres\.mat$", _read_accepted, "a result that was accepted says when"),
+    Difference(r"^judged/.*_mres_label\.png$", _read_pixels, "and so does its picture"),
+    Difference(r"(^|/)review_decisions\.csv$", _without(rb"\d{4}-\d\d-\d\dT[^,\r\n]*"),
+               "and so does the list of decisions"),
     Difference(r"_mres_report\.txt$", _without(rb"minutes: [\d.]+"), "and the report says how long that took"),
 )  # fmt: skip
 
@@ -314,6 +281,13 @@ def paint_photos(folder: Path) -> None:
         write_image(folder / f"photo_{i}.jpg", image)
         write_matfile(folder / f"photo_{i}_mres.mat", LabelMap(labels, AREAS))
     write_class_files(AREAS, labels_path=folder / "labels.txt")
+
+
+def make_results(folder: Path) -> None:
+    """Write photos with automatic results and without ground truth."""
+    paint_photos(folder)
+    for path in folder.glob("*_mres.mat"):
+        path.rename(path.with_name(path.name.replace("_mres", "_ares_96")))
 
 
 def label_twice(folder: Path) -> None:
@@ -380,6 +354,7 @@ def put_on_the_web(path: Path) -> None:
 
 MADE: dict[str, Callable[[Path], None]] = {
     "photos": paint_photos,
+    "judged": make_results,
     "people": label_twice,
     "seeds.png": draw_seeds,
     "labeldefs.txt": write_labeldefs,
