@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -182,6 +183,17 @@ def test_every_module_is_on_the_page_of_the_design():
     modules = [path for path in PACKAGE.rglob("[!_]*.py") if "cli" not in path.parts]
     missing = [path.relative_to(PACKAGE).as_posix() for path in modules if not re.search(rf"\b{path.stem}\b", rooms)]
     assert not missing and len(modules) > 150
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((PACKAGE.parent / "tests/benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_what_a_benchmark_imports_is_there(path):
+    """They run for hours, and therefore rarely."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "hybridseg":
+            module = importlib.import_module(node.module)
+            for name in (alias.name for alias in node.names):
+                assert hasattr(module, name) or importlib.util.find_spec(f"{node.module}.{name}"), name
 
 
 def test_rules_notice_what_is_wrong():

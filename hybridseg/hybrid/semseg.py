@@ -20,7 +20,7 @@ from hybridseg.classes import ClassTable, share_out
 from hybridseg.figures import DPI
 from hybridseg.hybrid.segmentation import HybridOptions, plan_votes, segment_image
 from hybridseg.hybrid.segmented import Segmentation
-from hybridseg.hybrid.votes import count_batches
+from hybridseg.hybrid.votes import HALF, count_batches
 from hybridseg.io.bands import describe_colors
 from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import write_labelmap
@@ -256,6 +256,11 @@ def list_warnings(
         warnings.append(
             f"the image has {rows} x {cols} pixels, less than a tile of {tile_size}, so its result is hardly to be "
             "trusted; give a larger image, or a model of smaller tiles"
+        )
+    if found.votes.shown < HALF:
+        warnings.append(
+            f"every tile is mostly nodata or transparent (at best {found.votes.shown:.0%} of one is valid), so the "
+            "result is hardly to be trusted; segment the image together with those around it"
         )
     if options.pattern is None and found.options.pattern == "checker":
         warnings.append(

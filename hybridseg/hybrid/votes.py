@@ -27,6 +27,8 @@ from hybridseg.resample import take_nearest
 
 PATTERNS = ("raster", "checker")
 _BATCH = 64
+HALF = 0.5
+"""Share of valid pixels from which on a tile is classified, where the image has such tiles."""
 # See docs/benchmarks.md.
 TILE_SECONDS = 0.004
 _MAX_SLANT = 1000
@@ -44,6 +46,8 @@ class TileGrid:
         (n_rows,) and (n_cols,): first row and first column of the tiles.
     chosen : numpy.ndarray
         (n, 2): row and column in the grid of each tile to classify, in raster order.
+    shown : float
+        Share of valid pixels of the tile that has most of them.
     """
 
     shape: tuple[int, int]
@@ -51,6 +55,7 @@ class TileGrid:
     rows: np.ndarray
     cols: np.ndarray
     chosen: np.ndarray
+    shown: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +72,8 @@ class TileVotes:
         (n_cell_rows, n_cell_cols): number of classified tiles that cover the cell.
     differences : numpy.ndarray or None
         (n_cell_rows, n_cell_cols): how far several classifiers differ, see `find_differences`.
+    shown : float
+        Share of valid pixels of the classified tile that has most of them.
     """
 
     row_edges: np.ndarray
@@ -74,6 +81,7 @@ class TileVotes:
     probs: np.ndarray
     n_votes: np.ndarray
     differences: np.ndarray | None = None
+    shown: float = 1.0
 
     def find_seeds(self, threshold: float) -> np.ndarray:
         """Return the seeds, (n_cell_rows, n_cell_cols) uint8: 0 = below the threshold, class k is k + 1."""
@@ -204,35 +212,34 @@ def choose_pattern(shape: tuple[int, int], *, tile_size: int, stride: int, decim
 
 
 def leave_out_empty(grid: TileGrid, image: LazyImage) -> TileGrid:
-    """Keep only tiles of which at least half holds a picture.
+    """Keep only tiles of which at least half is valid, or, where there is none, those with most valid pixels.
 
     Raises
     ------
     NoPicture
-        When the image has none.
+        When the image has no valid pixel.
     BadInput
-        When no tile is left.
+        When none lies in a chosen tile.
     """
     if not image.has_gaps:
         return grid
-    size, kept = grid.tile_size, []
+    size, shares = grid.tile_size, []
     for i, tiles in groupby(grid.chosen, key=itemgetter(0)):
         valid = image.find_valid(slice(int(grid.rows[i]), int(grid.rows[i]) + size))
         for _, j in tiles:
             left = int(grid.cols[j])
-            kept.append(valid is None or valid[:, left : left + size].mean() >= 0.5)
-    if not any(kept):
-        raise _explain_none(grid, image)
-    return replace(grid, chosen=grid.chosen[np.array(kept, bool)])
+            shares.append(1.0 if valid is None else valid[:, left : left + size].mean())
+    shown = max(shares)
+    if shown == 0:
+        raise _explain_none(image)
+    return replace(grid, chosen=grid.chosen[np.array(shares) >= min(shown, HALF)], shown=float(shown))
 
 
-def _explain_none(grid: TileGrid, image: LazyImage) -> BadInput:
+def _explain_none(image: LazyImage) -> BadInput:
     shown = (image.find_valid(rows) for rows in image.list_rows())
     if not any(valid is None or valid.any() for valid in shown):
         return NoPicture("it has no valid pixel (all are nodata or transparent); leave it out")
-    is_sparse = len(grid.chosen) < len(grid.rows) * len(grid.cols)
-    remedy = "give a smaller decimation" if is_sparse else "cut the image to what it shows"
-    return BadInput(f"more than half of every tile is nodata or transparent; {remedy}")
+    return BadInput("every tile that was chosen is nodata or transparent; give a smaller decimation")
 
 
 def classify_tiles(
@@ -309,7 +316,8 @@ def average_votes(grid: TileGrid, probs: np.ndarray) -> TileVotes:
         cells = slice(tops[i], bottoms[i]), slice(lefts[j], rights[j])
         sums[cells] += row
         n_votes[cells] += 1
-    return TileVotes(row_edges, col_edges, sums / np.maximum(n_votes, 1)[..., None], n_votes)
+    means = sums / np.maximum(n_votes, 1)[..., None]
+    return TileVotes(row_edges, col_edges, means, n_votes, shown=grid.shown)
 
 
 def merge_votes(votes: Sequence[TileVotes]) -> TileVotes:
@@ -341,7 +349,7 @@ def merge_votes(votes: Sequence[TileVotes]) -> TileVotes:
         n_voters += own.n_votes[cells] > 0
         classes.append(np.where(own.n_votes > 0, own.probs.argmax(axis=2), VOID).astype(np.uint8)[cells])
     probs = sums / np.maximum(n_voters, 1)[..., None]
-    return TileVotes(row_edges, col_edges, probs, n_votes, find_differences(classes))
+    return TileVotes(row_edges, col_edges, probs, n_votes, find_differences(classes), max(v.shown for v in votes))
 
 
 def _find_cells(edges: np.ndarray, n_pixels: int) -> np.ndarray:

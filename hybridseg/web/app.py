@@ -97,7 +97,16 @@ def create_app(gate: Gate, *, page: str) -> Flask:
 def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate, *, page: str = "index.html") -> Flask:
     """Return the application of the labelling page, with that page or another one at its address."""
     app = create_app(gate, page=page)
-    album, previewer, wishes = session.album, Previewer(), Newest()
+    _add_views(app, session)
+    _add_wishes(app, session)
+    _add_jobs(app, session, jobs)
+    _add_changes(app, session)
+    return app
+
+
+def _add_views(app: Flask, session: LabelSession) -> None:
+    """Add the routes that show what is there."""
+    album = session.album
 
     @app.get("/api/session")
     def get_session() -> dict[str, Any]:
@@ -150,6 +159,11 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate, *, page
     def get_shares(image_id: str) -> dict[str, Any]:
         return {"pixels": session.measure_shares(image_id)}
 
+
+def _add_wishes(app: Flask, session: LabelSession) -> None:
+    """Add the routes that compute something for the part in view, of which the newest request alone counts."""
+    album, previewer, wishes = session.album, Previewer(), Newest()
+
     @app.post("/api/images/<image_id>/preview")
     def preview(image_id: str) -> Response:
         body = _read_body("window")
@@ -183,6 +197,10 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate, *, page
         prompt, key = view.parse_prompt(body), (image_id, bands, str(view))
         return _send_map(wishes.ask(lambda: segment_in(windows, view, sam, prompt, key=key)))
 
+
+def _add_jobs(app: Flask, session: LabelSession, jobs: JobRunner) -> None:
+    """Add the routes that start a job on an image, and end it."""
+
     @app.post(f"/api/images/<image_id>/<any({', '.join(KINDS)}):kind>")
     def start_job(image_id: str, kind: str) -> dict[str, Any]:
         jobs.start(image_id, _read_int(_read_body("version"), "version"), kind)
@@ -192,9 +210,6 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate, *, page
     def cancel(image_id: str) -> dict[str, Any]:
         jobs.cancel(image_id)
         return session.describe(image_id)
-
-    _add_changes(app, session)
-    return app
 
 
 def _add_changes(app: Flask, session: LabelSession) -> None:

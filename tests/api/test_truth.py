@@ -68,6 +68,20 @@ def houses(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": "model.pb"}, "--model suggests labels to a person who draws"),
+        ({"sam_encoder": "e.onnx", "sam_decoder": "d.onnx"}, "are for the smart wand; leave them out with --review"),
+        ({"import_": "labels"}, "--import is for labelling"),
+        ({"masks": "masks"}, "give --masks alone"),
+    ],
+)
+def test_what_a_review_has_no_use_for(photos, settings, message):
+    with pytest.raises(BadUsage, match=message):
+        hs.label(photos, review=True, **settings)
+
+
 def test_coco_there_and_back(houses, monkeypatch):
     monkeypatch.chdir(houses)
     sets = hs.import_coco("set.json", images="photos", out="labelled", categories="house, old")

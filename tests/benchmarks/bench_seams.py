@@ -25,8 +25,9 @@ from bench_semseg import make_photo
 
 from hybridseg.apply import make_job
 from hybridseg.crf.blocks import Block, plan_blocks
+from hybridseg.dense.blending import plan_windows
 from hybridseg.dense.smoothing import PROBS_SMOOTHING, SmoothingOptions
-from hybridseg.dense.windows import DenseOptions, plan_windows
+from hybridseg.dense.windows import DenseOptions
 from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.io.lazyimages import LazyImage, open_lazily
 from hybridseg.machine import GIB

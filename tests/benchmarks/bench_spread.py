@@ -154,7 +154,7 @@ def time_previews(image: np.ndarray, window: tuple[int, int, int, int]) -> Itera
         write_image(path, image)
         table = ClassTable.from_names([f"class {i}" for i in range(6)])
         session = LabelSession(Album([path], table=table))
-        previewer, image_id = Previewer(session.options), session.album.list_images()[0]["id"]
+        previewer, image_id = Previewer(), session.album.list_images()[0]["id"]
         top, left, rows, cols = window
         for i in range(12):
             row, col = top + rows * (i % 6 + 0.5) / 6, left + cols * (0.1 + 0.4 * (i // 6))
@@ -163,7 +163,7 @@ def time_previews(image: np.ndarray, window: tuple[int, int, int, int]) -> Itera
             session.add_stroke(image_id, i + 1, stroke)
             if i > 5:
                 began = time.perf_counter(), time.process_time()
-                previewer.preview(session.album.open(image_id)[1], window)
+                previewer.preview(session.album.open(image_id)[1], window, session.options)
                 yield time.perf_counter() - began[0], time.process_time() - began[1]
 
 
