@@ -49,16 +49,22 @@ class Drawing:
         """The strokes, as they are kept on disk."""
         return self._log
 
-    def add(self, stroke: Stroke) -> Bounds:
-        """Draw one more stroke and forget what could be redone. Return the part that changed."""
+    def add(self, *strokes: Stroke) -> Bounds:
+        """Draw more strokes, all or none, and forget what could be redone. Return the part that changed."""
         # Raises for a class that is not in the list, before anything is drawn.
-        log = replace(self._log, strokes=(*self._log.strokes, stroke), undone=(), done=False)
-        self._draw(stroke.layer, stroke)
+        log = replace(self._log, strokes=(*self._log.strokes, *strokes), undone=(), done=False)
+        try:
+            for layer in LAYERS:
+                self._draw(layer, *(stroke for stroke in strokes if stroke.layer == layer))
+        except BaseException:
+            self._redraw_all(strokes)
+            raise
         self._log = log
-        if stroke.replaces is not None:
-            return self._redraw_all([stroke])[1]
-        bounds = find_bounds(stroke, log.shape)
-        self._clear_void(stroke.layer, bounds)
+        if any(stroke.replaces is not None for stroke in strokes):
+            return self._redraw_all(strokes)[1]
+        bounds = _span([find_bounds(stroke, log.shape) for stroke in strokes])
+        for layer in {stroke.layer for stroke in strokes}:
+            self._clear_void(layer, bounds)
         return bounds
 
     def undo(self) -> tuple[set[str], Bounds] | None:
@@ -85,9 +91,9 @@ class Drawing:
             return None
         n_kept = len(undone) - _count_last(undone)
         again = undone[n_kept:][::-1]
-        parts = [self.add(stroke) for stroke in again]
+        bounds = self.add(*again)
         self._log = replace(self._log, undone=undone[:n_kept])
-        return {stroke.layer for stroke in again}, _span(parts)
+        return {stroke.layer for stroke in again}, bounds
 
     def mark(self, *, done: bool | None = None, seconds: float | None = None, key: str | None = None) -> None:
         """Record that the result was accepted, how long the work has taken, or the key of a change."""

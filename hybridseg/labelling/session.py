@@ -207,8 +207,7 @@ class LabelSession:
         group = secrets.token_hex(4)
 
         def draw(opened: OpenImage) -> tuple[set[str], Bounds]:
-            for stroke in found.strokes:
-                opened.drawing.add(replace(stroke, group=group))
+            opened.drawing.add(*(replace(stroke, group=group) for stroke in found.strokes))
             return {stroke.layer for stroke in found.strokes}, (slice(0, shape[0]), slice(0, shape[1]))
 
         with self.album.lock, self.album.hold(image_id) as (entry, _):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput
+from hybridseg.io.annotations import canvas
 from hybridseg.io.annotations.doodles import Stroke, StrokeLog
 from hybridseg.io.annotations.strokes import draw_strokes
 from hybridseg.labelling.drawing import Drawing
@@ -77,6 +78,43 @@ def test_a_change_can_be_taken_back(kept, dropped):
         drawing.add(stroke)
     drawing.restore(before)
     assert drawing.log == before
+    check_maps(drawing)
+
+
+@settings(deadline=None)
+@given(st.lists(STROKE, max_size=4), st.lists(STROKE, max_size=4))
+def test_strokes_at_once_are_strokes_one_by_one(before, strokes):
+    at_once, one_by_one = blank(), blank()
+    for stroke in before:
+        at_once.add(stroke)
+        one_by_one.add(stroke)
+    at_once.add(*strokes)
+    for stroke in strokes:
+        one_by_one.add(stroke)
+    assert at_once.log == one_by_one.log
+    check_maps(at_once)
+
+
+def test_thousands_at_once_are_checked_once(monkeypatch):
+    """An import, or its redo, of 12,000 polygons took minutes when all of them were checked again for each."""
+    drawing, checks, check = blank(), [], StrokeLog.__post_init__
+    monkeypatch.setattr(StrokeLog, "__post_init__", lambda log: (checks.append(len(log.strokes)), check(log)))
+    strokes = [Stroke("pen", k % 3, 2.0, ((k % 40, k % 50),), group="a") for k in range(500)]
+    drawing.add(*strokes)
+    drawing.undo()
+    drawing.redo()
+    assert len(checks) < 6 and drawing.log.strokes == tuple(strokes)
+    check_maps(drawing)
+
+
+def test_strokes_that_cover_too_much_leave_nothing(monkeypatch):
+    monkeypatch.setattr(canvas, "MAX_TOTAL_RUNS", 100)
+    monkeypatch.setattr(canvas, "_MOST_THINGS", 3)
+    drawing = blank()
+    drawing.add(Stroke("pen", 0, 4.0, ((5.0, 5.0),)))
+    with pytest.raises(BadInput, match="too many times over"):
+        drawing.add(*(Stroke("pen", 1, 4.0, ((5.0, 5.0 + k),)) for k in range(40)))
+    assert len(drawing.log.strokes) == 1
     check_maps(drawing)
 
 

@@ -139,9 +139,10 @@ class StrokeLog:
             raise BadInput(f"more than {MAX_STROKES:,} strokes, or {MAX_POINTS:,} points, are not kept for an image")
         if not math.isfinite(self.seconds):
             raise BadInput("the working time is not a number")
-        wrong = [s.class_id for s in strokes if s.tool != "erase" and not 0 <= s.class_id < len(self.table)]
+        n_classes = len(self.table)
+        wrong = [s.class_id for s in strokes if s.tool != "erase" and not 0 <= s.class_id < n_classes]
         if wrong:
-            raise BadInput(f"a stroke has the class {wrong[0]}; the classes are 0 to {len(self.table) - 1}")
+            raise BadInput(f"a stroke has the class {wrong[0]}; the classes are 0 to {n_classes - 1}")
         in_order = self.strokes + self.undone[::-1]
         for number, stroke in enumerate(in_order):
             if stroke.replaces is not None:
