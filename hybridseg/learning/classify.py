@@ -85,16 +85,17 @@ def learn_probs(
     """
     features = PixelFeatures(image, kind)
     rows, cols = _choose_samples(seeds)
-    samples, sample_ids, weights = features.sample(rows, cols), seeds[rows, cols] - np.uint8(1), None
+    samples, deviation = features.sample(rows, cols)
+    sample_ids, weights = seeds[rows, cols] - np.uint8(1), None
     if lessons is not None:
         samples, sample_ids, weights = lessons.add(samples, sample_ids)
     if guesses is not None:
         own = np.full(len(samples), 1 / len(samples), np.float32) if weights is None else weights
         weights = np.concatenate([own, np.full(len(guesses.ids), _GUESS_WEIGHT / len(guesses.ids), np.float32)])
-        samples = np.concatenate([samples, features.sample(guesses.rows, guesses.cols)])
+        samples = np.concatenate([samples, features.sample(guesses.rows, guesses.cols)[0]])
         sample_ids = np.concatenate([sample_ids, guesses.ids])
     class_ids, targets = np.unique(sample_ids, return_inverse=True)
-    classifier = fit_softmax(samples, targets, n_classes=len(class_ids), weights=weights, importance=features.weigh())
+    classifier = fit_softmax(samples, targets, n_classes=len(class_ids), weights=weights, deviation=deviation)
     return LearnedProbs(class_ids.astype(np.uint8), features, classifier, seeds, gt_prob)
 
 

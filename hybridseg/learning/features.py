@@ -22,6 +22,8 @@ _MAX_KEPT_BYTES = 128_000_000
 # What the network takes; at which strides the texture of further bands joins its activations, and how much all
 # of that weighs beside all of these.
 _N_SEEN, _FURTHER_STRIDES, _FURTHER_WEIGHT = 3, (2, 4, 8), 2
+# Pixels by which the deviation of each feature is measured, and the least: activations go from 0 to 6.
+_N_MEASURED, _LEAST_DEVIATION = 2000, 0.05
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,14 @@ class PixelFeatures:
         self._image, self._kind = image, kind
         self.shape = (image.shape[0], image.shape[1])
 
-    def weigh(self) -> np.ndarray | None:
-        """Return the importance of each feature for `fit_softmax`; None: all are alike.
+    def _weigh(self) -> np.ndarray | float:
+        """Return the importance of each feature.
 
         The few of the bands beyond the network's would be lost among the many of the network.
         """
         n_further = (self._image.shape[2] - _N_SEEN) * N_MEASURES
         if self._kind == COLOR or not n_further:
-            return None
+            return 1.0
         share = _FURTHER_WEIGHT * np.sqrt(sum(CHANNELS.values()) / (n_further * len(_FURTHER_STRIDES)))
         parts = [
             np.repeat([1, share], [n_own, n_further * (stride in _FURTHER_STRIDES)])
@@ -66,16 +68,29 @@ class PixelFeatures:
         ]
         return np.concatenate(parts).astype(np.float32)
 
-    def sample(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Return the features of some pixels, at least one: (n, features) float32."""
-        found, places = [], []
-        for window in self._list_windows(slice(0, self.shape[0]), slice(0, self.shape[1])):
-            inside = np.flatnonzero(_is_within(rows, window.rows) & _is_within(cols, window.cols))
-            if len(inside):
-                pyramid = self._compute(window)
-                found.append(sample_features(pyramid, rows[inside] - window.top, cols[inside] - window.left))
-                places.append(inside)
-        return np.concatenate(found)[np.argsort(np.concatenate(places))]
+    def sample(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the features of some pixels, at least one, and by how much each feature varies around them.
+
+        Returns
+        -------
+        samples : numpy.ndarray
+            (n, features) float32.
+        deviation : numpy.ndarray
+            (features,) float32, above 0: on pixels at random in the windows that were looked at, since strokes lie
+            where a class is like itself. It is smaller for a feature that is to count for more.
+        """
+        windows = self._list_windows(slice(0, self.shape[0]), slice(0, self.shape[1]))
+        parts = [(window, _find_within(window, rows, cols)) for window in windows]
+        parts = [(window, inside) for window, inside in parts if len(inside)]
+        rng, found, around, n_each = np.random.default_rng(0), [], [], -(-_N_MEASURED // len(parts))
+        for window, inside in parts:
+            pyramid = self._compute(window)
+            found.append(sample_features(pyramid, rows[inside] - window.top, cols[inside] - window.left))
+            down, across = (rng.integers(part.start, part.stop, n_each) for part in (window.rows, window.cols))
+            around.append(sample_features(pyramid, down - window.top, across - window.left))
+        order = np.argsort(np.concatenate([inside for _, inside in parts]))
+        deviation = np.maximum(np.concatenate(around).std(axis=0), _LEAST_DEVIATION) / self._weigh()
+        return np.concatenate(found)[order], deviation.astype(np.float32)
 
     def score(self, weights: np.ndarray, rows: slice, cols: slice) -> np.ndarray:
         """Return linear scores of the pixels of a part of the image, see `score_pixels`."""
@@ -155,8 +170,9 @@ def _cut(size: int) -> list[slice]:
     return [slice(start, min(start + step, size)) for start in range(0, size, step)]
 
 
-def _is_within(places: np.ndarray, part: slice) -> np.ndarray:
-    return (places >= part.start) & (places < part.stop)
+def _find_within(window: _Window, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    down, across = window.rows, window.cols
+    return np.flatnonzero((rows >= down.start) & (rows < down.stop) & (cols >= across.start) & (cols < across.stop))
 
 
 def _meet(one: slice, other: slice) -> slice:

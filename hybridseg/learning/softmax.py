@@ -8,9 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 # Weight of the squared coefficients beside the mean loss, and the most steps: further ones change few classes.
-_RIDGE, _MAX_STEPS, _TOLERANCE = 1 / 30, 30, 1e-4
-# Of activations from 0 to 6: what hardly varies on the strokes may vary elsewhere.
-_LEAST_DEVIATION = 0.05
+_RIDGE, _MAX_STEPS, _TOLERANCE = 0.01, 30, 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +41,9 @@ def fit_softmax(
     *,
     n_classes: int,
     weights: np.ndarray | None = None,
-    importance: np.ndarray | None = None,
+    deviation: np.ndarray | None = None,
 ) -> LinearClassifier:
-    """Fit a classifier to samples, with a penalty on the coefficients of standardized features.
+    """Fit a classifier to samples, with a penalty on the coefficients of features divided by their deviation.
 
     Parameters
     ----------
@@ -55,8 +53,8 @@ def fit_softmax(
         (n,) class ids; every class occurs.
     weights : numpy.ndarray or None
         (n,) float32 of the samples; None: all weigh the same.
-    importance : numpy.ndarray or None
-        (features,) float32: the coefficient of one twice as important is penalized a quarter; None: all alike.
+    deviation : numpy.ndarray or None
+        (features,) float32, above 0; None: all are alike.
 
     Examples
     --------
@@ -70,9 +68,7 @@ def fit_softmax(
     shares = np.ones(len(features), np.float32) if weights is None else weights.astype(np.float32)
     shares = (shares / shares.sum())[:, None]
     mean = (shares * features).sum(axis=0)
-    deviation = np.maximum(np.sqrt((shares * (features - mean) ** 2).sum(axis=0)), _LEAST_DEVIATION)
-    if importance is not None:
-        deviation = deviation / importance
+    deviation = np.ones(features.shape[1], np.float32) if deviation is None else deviation
     x, n_features = (features - mean) / deviation, features.shape[1]
     is_class = targets[:, None] == np.arange(n_classes)
 

@@ -55,10 +55,11 @@ def train(pairs: Pairs, n_classes: int) -> Model:
         truth = resize_nearest(labels, small.shape[:2])
         rows, cols = np.nonzero(truth != VOID)
         chosen = np.random.default_rng(i).permutation(len(rows))[:N_PIXELS]
-        samples.append(PixelFeatures(small, DEEP).sample(rows[chosen], cols[chosen]))
+        samples.append(PixelFeatures(small, DEEP).sample(rows[chosen], cols[chosen])[0])
         ids.append(truth[rows[chosen], cols[chosen]])
     known, targets = np.unique(np.concatenate(ids), return_inverse=True)
-    classifier = fit_softmax(np.concatenate(samples), targets, n_classes=len(known))
+    features = np.concatenate(samples)
+    classifier = fit_softmax(features, targets, n_classes=len(known), deviation=np.maximum(features.std(axis=0), 0.05))
 
     def predict(small: np.ndarray) -> np.ndarray:
         probs = np.zeros((*small.shape[:2], n_classes), np.float32)

@@ -33,14 +33,15 @@ def test_windows_give_about_what_one_gives(stripes, monkeypatch):
     whole = PixelFeatures(stripes, DEEP)
     rows, cols = np.array([90, 3, 40, 50]), np.array([100, 3, 31, 159])
     weights = np.random.default_rng(0).normal(size=(1008, 2)).astype(np.float32)
-    samples, scores = whole.sample(rows, cols), whole.score(weights, slice(0, 96), slice(0, 160))
+    (samples, deviation), scores = whole.sample(rows, cols), whole.score(weights, slice(0, 96), slice(0, 160))
     np.testing.assert_allclose(scores[rows, cols], samples @ weights, atol=1e-4)
     monkeypatch.setattr(features_module, "_MOST_SIDE", 64)
     monkeypatch.setattr(features_module, "_HALO", 32)
     parts = whole.score(weights, slice(0, 96), slice(0, 160))
     assert 0 < np.abs(parts - scores).mean() < 0.1 * scores.std()
     # Samples come in the order in which they were asked for.
-    np.testing.assert_allclose(parts[rows, cols], whole.sample(rows, cols) @ weights, atol=1e-4)
+    np.testing.assert_allclose(parts[rows, cols], whole.sample(rows, cols)[0] @ weights, atol=1e-4)
+    assert np.abs(np.log(whole.sample(rows, cols)[1] / deviation)).mean() < 0.1
 
 
 def test_a_rare_class_is_not_lost_among_many_strokes(stripes):

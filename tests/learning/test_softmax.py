@@ -16,28 +16,27 @@ def samples():
 
 def test_probabilities_of_a_well_known_program(samples):
     features, targets = samples
-    found = fit_softmax(features, targets, n_classes=3)
+    found = fit_softmax(features, targets, n_classes=3, deviation=features.std(axis=0))
     scaled = StandardScaler().fit(features)
     # It sums the loss where we take the mean.
-    reference = LogisticRegression(C=30 / len(targets), max_iter=1000).fit(scaled.transform(features), targets)
+    reference = LogisticRegression(C=100 / len(targets), max_iter=1000).fit(scaled.transform(features), targets)
     probs = found.predict(features @ found.weights)
     np.testing.assert_allclose(probs, reference.predict_proba(scaled.transform(features)), atol=0.01)
     assert (probs.argmax(axis=1) == targets).mean() > 0.85
 
 
-def test_a_feature_that_hardly_varies_decides_nothing(samples):
+def test_a_feature_that_varies_elsewhere_decides_little(samples):
     features, targets = samples
-    faint = np.where(targets == 0, 1e-4, 0)[:, None].astype(np.float32)
-    found = fit_softmax(np.concatenate([features, faint], axis=1), targets, n_classes=3)
-    elsewhere = np.concatenate([features, faint + 6], axis=1)
-    without = fit_softmax(features, targets, n_classes=3)
-    same = found.predict(elsewhere @ found.weights).argmax(1) == without.predict(features @ without.weights).argmax(1)
-    assert same.mean() > 0.85
+    faint = np.where(targets == 0, 1e-2, 0)[:, None].astype(np.float32)
+    both = np.concatenate([features, faint], axis=1)
+    told = [np.append(features.std(axis=0), last).astype(np.float32) for last in (1e-2, 1.0)]
+    alone, seldom = (abs(fit_softmax(both, targets, n_classes=3, deviation=one).weights[-1]).max() for one in told)
+    assert alone > 100 * seldom
 
 
 def test_samples_that_weigh_little(samples):
     features, targets = samples
     doubled, wrong = np.concatenate([features, features]), np.concatenate([targets, (targets + 1) % 3])
     weights = np.repeat([1.0, 0.01], 300)
-    found = fit_softmax(doubled, wrong, n_classes=3, weights=weights)
+    found = fit_softmax(doubled, wrong, n_classes=3, weights=weights, deviation=features.std(axis=0))
     assert (found.predict(features @ found.weights).argmax(axis=1) == targets).mean() > 0.85
