@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -137,16 +138,17 @@ class Judging:
         with self._lock:
             item = self.review.find(image_id)
             entry = self.session.album.entries[image_id]
-            if item.automatic_path is None or item.manual_path is not None or self._drawn(item):
-                return
-            # Noted first: what a program leaves that is killed in between is a decision without strokes, which is none.
-            before = self._judge(item)
-            self._put(item, self._decide(MENDING, item))
-            try:
-                self.session.import_labels(image_id, entry.version, item.automatic_path)
-            except BaseException:
-                self._put(item, before)
-                raise
+            with self._hold_mending():
+                if item.automatic_path is None or item.manual_path is not None or self._drawn(item):
+                    return
+                # Noted first: a program that is killed in between leaves a decision without strokes, which is none.
+                before = self._judge(item)
+                self._put(item, self._decide(MENDING, item))
+                try:
+                    self.session.import_labels(image_id, entry.version, item.automatic_path)
+                except BaseException:
+                    self._put(item, before)
+                    raise
 
     def take_back(self, image_id: str) -> None:
         """Take a decision back; ground truth that it made goes to ``.trash``.
@@ -178,8 +180,15 @@ class Judging:
         self.decisions.read()
         for item in self.review.sort_items():
             # A killed program may have written ground truth without noting the decision.
-            if (found := self._judge(item)) != self.decisions.get(item.image_path.name):
-                self.decisions.put(item.image_path.name, found, self._rows())
+            if self._judge(item) != self.decisions.get(item.image_path.name):
+                with self._hold_mending():
+                    self.decisions.read()
+                    if (found := self._judge(item)) != self.decisions.get(item.image_path.name):
+                        self.decisions.put(item.image_path.name, found, self._rows())
+
+    def _hold_mending(self) -> AbstractContextManager[None]:
+        """Let no other program take one that is between the decision and its strokes for a killed one."""
+        return lock_output(self.decisions.path.with_suffix(".mending"), wait=True)
 
     def _look(self) -> None:
         """Show the ground truth of each image that is there now."""

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -29,20 +30,27 @@ class Browser:
     def get(self, path: str) -> dict:
         return json.load(self._opener.open(self._base + path, timeout=30))
 
-    def post(self, path: str, body: dict) -> dict:
+    def post(self, path: str, body: dict) -> dict | None:
+        """Send a change, and return the answer, or None where another program was there first.
+
+        Where the page says why nothing can be saved, a person stops the program.
+        """
         headers = {"Origin": self._base, "Content-Type": "application/json"}
         request = urllib.request.Request(self._base + path, json.dumps(body).encode(), headers)
-        return json.load(self._opener.open(request, timeout=30))
+        try:
+            return json.load(self._opener.open(request, timeout=30))
+        except urllib.error.HTTPError as error:
+            if error.code == 409:
+                return None
+            if error.code != 500:
+                raise
+            sys.stderr.write(f"Error: {json.load(error)['error']}\n")
+            sys.stderr.flush()
+            os._exit(1)
 
     def change(self, state: dict, what: str, body: dict) -> bool:
         """Change an image as it is known; return whether it was still like that."""
-        try:
-            self.post(f"/api/images/{state['id']}/{what}", {"version": state["version"], **body})
-        except urllib.error.HTTPError as error:
-            if error.code == 409:
-                return False
-            raise
-        return True
+        return self.post(f"/api/images/{state['id']}/{what}", {"version": state["version"], **body}) is not None
 
 
 def open_page(log: Path) -> tuple[Browser, Path, dict]:
@@ -78,14 +86,15 @@ def draw_strokes(log: Path) -> None:
 def decide_on_results(log: Path) -> None:
     """Accept a result, reject another and begin to mend a third; what was acknowledged must be there still."""
     browser, promised, told = open_page(log)
-    items = {item["name"]: item for item in browser.get("/api/review")["items"]}
     for name, act in (("photo_0.jpg", "accept"), ("photo_1.jpg", "reject"), ("photo_2.jpg", "mend")):
-        item = items[name]
-        if item["decision"] != told.get(name, item["decision"]):
-            log.write_text(f"LOST: {name} was {told[name]}, and is {item['decision']}")
-            os._exit(3)
-        if item["decision"] is None:
-            found = browser.post(f"/api/review/{item['id']}/{act}", {})["items"]
-            told[name] = next(one["decision"] for one in found if one["name"] == name)
-            write_json(promised, told)
+        while True:
+            item = next(item for item in browser.get("/api/review")["items"] if item["name"] == name)
+            if item["decision"] != told.get(name, item["decision"]):
+                log.write_text(f"LOST: {name} was {told[name]}, and is {item['decision']}")
+                os._exit(3)
+            if item["decision"] is not None:
+                break
+            if found := browser.post(f"/api/review/{item['id']}/{act}", {}):
+                told[name] = next(one["decision"] for one in found["items"] if one["name"] == name)
+                write_json(promised, told)
     os.kill(os.getpid(), signal.SIGINT)
