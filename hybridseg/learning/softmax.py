@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 # Weight of the squared coefficients beside the mean loss, and the most steps: further ones change few classes.
-_RIDGE, _MAX_STEPS, _TOLERANCE = 0.01, 30, 1e-4
+_RIDGE, _MAX_STEPS, _TOLERANCE = 1 / 30, 30, 1e-4
 
 
 @dataclass(frozen=True, eq=False)
