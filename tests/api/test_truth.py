@@ -71,10 +71,10 @@ def houses(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model": "model.pb"}, "--model suggests labels to a person who draws"),
-        ({"sam_encoder": "e.onnx", "sam_decoder": "d.onnx"}, "are for the smart wand; leave them out with --review"),
-        ({"import_": "labels"}, "--import is for labelling"),
-        ({"masks": "masks"}, "give --masks alone"),
+        ({"model": "model.pb"}, "model= suggests labels to a person who draws"),
+        ({"sam_encoder": "e.onnx", "sam_decoder": "d.onnx"}, "are for the smart wand; leave them out with review=True"),
+        ({"import_": "labels"}, "import_= is for labelling"),
+        ({"masks": "masks"}, "give masks= alone"),
     ],
 )
 def test_what_a_review_has_no_use_for(photos, settings, message):
