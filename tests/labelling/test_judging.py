@@ -131,6 +131,20 @@ def test_mending_starts_from_the_automatic_result(make, results, draw):
     assert not (results / "c_doodles.json").exists() and decisions(judging)["c"] is None
 
 
+def test_what_cannot_be_mended_stays_rejected(make, results, monkeypatch):
+    judging = make()
+    image_id = ids(judging)["a"]
+    judging.reject(image_id)
+
+    def fail(*_):
+        raise BadInput("the result is damaged")
+
+    monkeypatch.setattr(judging.session, "import_labels", fail)
+    with pytest.raises(BadInput, match="is damaged"):
+        judging.mend(image_id)
+    assert decisions(judging)["a"] == "rejected" == read_list(results / LIST_NAME)["a"]["decision"]
+
+
 def test_ground_truth_that_is_changed_later_is_no_longer_accepted(make, results, draw):
     judging = make()
     image_id = ids(judging)["a"]

@@ -44,6 +44,15 @@ def test_windows_give_about_what_one_gives(stripes, monkeypatch):
     assert np.abs(np.log(whole.sample(rows, cols)[1] / deviation)).mean() < 0.1
 
 
+def test_features_vary_by_the_image_and_not_by_the_strokes(stripes):
+    """All samples are of one pixel, which does not vary at all."""
+    place = np.array([40, 40, 40]), np.array([30, 30, 30])
+    everywhere = np.random.default_rng(1).integers(0, (96, 160), (3000, 2)).T
+    samples, deviation = PixelFeatures(stripes, DEEP).sample(*place)
+    expected = np.maximum(PixelFeatures(stripes, DEEP).sample(*everywhere)[0].std(axis=0), 0.05)
+    assert samples.std(axis=0).max() < 1e-6 and np.abs(np.log(deviation / expected)).mean() < 0.1
+
+
 def test_a_rare_class_is_not_lost_among_many_strokes(stripes):
     seeds = np.ones((96, 160), np.uint8)
     seeds[:, 80:] = 2
