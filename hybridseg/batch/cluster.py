@@ -271,6 +271,8 @@ def open_cluster(
     check_jobs(n_workers)
     settings = {
         "distributed.scheduler.allowed-failures": N_TRIES - 1,
+        # It interrupts the work a hundred times a second, for a page of the dashboard that shows functions of Python.
+        "distributed.worker.profile.enabled": False,
         # One image at a time, so that no other is blamed for the death of a worker.
         "distributed.scheduler.worker-saturation": 1.0,
         # Ctrl-C reaches every process of a terminal; the driver alone decides what to do.

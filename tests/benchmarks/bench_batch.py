@@ -1,9 +1,9 @@
 """What a batch costs beside the work itself, and whether it survives: ``segment`` on many images.
 
-Overhead and speed-up on units of 0.2 s, each engine against a plain loop in the same run; and some scenes over two
-workers of Dask, of which one is killed twice, and the driver once:
+Overhead and speed-up on units of 0.2 s, each engine in turns with as many plain loops at once as it has workers; and
+some scenes over two workers of Dask, of which one is killed twice, and the driver once:
 
-    python tests/benchmarks/bench_batch.py --units 150 --scenes 1000
+    python tests/benchmarks/bench_batch.py --units 24 --turns 11 --scenes 1000
 
 The second part trains a small model on the scenes first. And one mosaic whose windows two workers share, against one
 process, in turns:
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import multiprocessing
 import os
 import resource
 import signal
@@ -111,20 +112,23 @@ def time_engine(job: UnitJob, images: Sequence[Path], out: Path, mapper: Mapper 
     return times[0] - start, times[-1] - times[0]
 
 
-def measure_overhead(n_units: int, folder: Path) -> None:
-    """Print what each engine takes for each unit."""
+def time_loop(job: UnitJob, images: Sequence[Path]) -> float:
+    """Return the seconds of a unit in a plain loop."""
+    start = time.perf_counter()
+    for image in images:
+        job.segment(image)
+    return (time.perf_counter() - start) / len(images)
+
+
+def measure_overhead(n_units: int, n_turns: int, folder: Path) -> None:
+    """Print what each engine takes for each unit, in turns with as many plain loops at once as it has workers."""
     images = [folder / f"u{i:04}.png" for i in range(n_units)]
     for image in images:
         write_image(image, np.zeros((4, 4, 3), np.uint8))
-    print(f"{n_units} units of {UNIT_SECONDS} s; seconds a unit without the start, against a plain loop")
+    print(f"{n_units} units of {UNIT_SECONDS} s, {n_turns} turns; seconds a unit without the start, and their medians")
     for what, job in (("sleeping", UnitJob(())), ("counting", UnitJob((), n_counts=find_counts()))):
         (folder / f"plain {what}").mkdir()
         plain = replace(job, outputs=Outputs(out_dir=folder / f"plain {what}", figures=None))
-        start = time.perf_counter()
-        for image in images:
-            plain.segment(image)
-        loop = (time.perf_counter() - start) / n_units
-        print(f"{what}: plain loop {loop:.3f}")
         for name, n_workers in (("serial", 1), ("processes", 2), ("dask", 1), ("dask", 2)):
             start = time.perf_counter()
             with contextlib.ExitStack() as stack:
@@ -132,12 +136,21 @@ def measure_overhead(n_units: int, folder: Path) -> None:
                 if name == "dask":
                     mapper = stack.enter_context(open_cluster(n_jobs=n_workers))
                 opened = time.perf_counter() - start
-                first, rest = time_engine(job, images, folder / f"{name} {n_workers} {what}", mapper)
-            # With several workers as many results are under way when the first is there.
-            each = rest / (n_units - 1)
+                pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(n_workers))
+                # A process imports everything before it is timed.
+                pool.starmap(time_loop, [(plain, images[:1])] * n_workers, chunksize=1)
+                turns = []
+                for turn in range(n_turns):
+                    loop = float(np.mean(pool.starmap(time_loop, [(plain, images)] * n_workers, chunksize=1)))
+                    first, rest = time_engine(job, images, folder / f"{name} {n_workers} {what} {turn}", mapper)
+                    # The first round, of a unit for each worker, is part of the start.
+                    turns.append((rest / (n_units - n_workers), loop, opened + first - loop))
+            over = np.array([each * n_workers / loop - 1 for each, loop, _ in turns])
+            each, loop, _ = np.median(turns, axis=0)
             print(
-                f"  {name:<9} {n_workers}: {each:.3f}, {each * n_workers / loop - 1:+.1%} for each worker; "
-                f"{loop / each:.2f} times the loop; start {opened + first - loop:.1f} s",
+                f"  {what} {name:<9} {n_workers}: {each:.3f}, {n_workers} loops at once {loop:.3f}: "
+                f"{np.median(over):+.1%} ({np.quantile(over, 0.25):+.1%} to {np.quantile(over, 0.75):+.1%}); "
+                f"{loop / each:.2f} times a loop; start {turns[0][2]:.1f} s",
                 flush=True,
             )
 
@@ -309,16 +322,16 @@ def measure_cores() -> float:
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--units", type=int, default=150, help="units of 0.2 s; 0 leaves them out")
+    parser.add_argument("--units", type=int, default=24, help="units of 0.2 s; 0 leaves them out")
     parser.add_argument("--empty", type=int, default=0, help="units without work, for what the driver takes")
     parser.add_argument("--scenes", type=int, default=0, help="scenes that are segmented while processes are killed")
     parser.add_argument("--mosaic", type=int, default=0, help="side of a mosaic that two workers share")
-    parser.add_argument("--turns", type=int, default=3, help="how often the mosaic is segmented in each way")
+    parser.add_argument("--turns", type=int, default=3, help="how often each engine is timed")
     asked = parser.parse_args()
     os.environ |= THREADS
     with tempfile.TemporaryDirectory() as name:
         if asked.units:
-            measure_overhead(asked.units, Path(name))
+            measure_overhead(asked.units, asked.turns, Path(name))
         if asked.empty:
             measure_driver(asked.empty, Path(name))
         if asked.scenes:
