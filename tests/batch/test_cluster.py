@@ -17,6 +17,9 @@ from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.sending import Parcel, sent_folder
 from hybridseg.errors import BadInput, MissingInput
 
+# Its page would be on one port for all.
+SCHEDULER = {"cls": Scheduler, "options": {"dashboard_address": ":0", "host": "127.0.0.1"}}
+
 
 @pytest.mark.slow
 def test_a_cluster_writes_the_same_and_survives_a_dead_worker(photo, job, tmp_path, caplog):
@@ -47,8 +50,7 @@ def two_kinds():
     """A cluster in this process, of a worker that says that it has a GPU, and one that does not."""
     kinds = {"fast": {"cls": Worker, "options": {"resources": {"GPU": 1}, "nthreads": 1, "host": "127.0.0.1"}}}
     kinds["plain"] = {"cls": Worker, "options": {"nthreads": 1, "host": "127.0.0.1"}}
-    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1"}}
-    with SpecCluster(kinds, scheduler=scheduler, silence_logs=50) as cluster, Client(cluster) as client:
+    with SpecCluster(kinds, scheduler=SCHEDULER, silence_logs=50) as cluster, Client(cluster) as client:
         yield client
 
 
@@ -98,8 +100,7 @@ def test_a_command_says_nothing_of_how_dask_works(tile_dir, tiny_model, tmp_path
 
 def test_a_cluster_without_workers(tmp_path):
     scheduler_file = tmp_path / "scheduler.json"
-    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1"}}
-    with SpecCluster({}, scheduler=scheduler, silence_logs=50) as cluster:
+    with SpecCluster({}, scheduler=SCHEDULER, silence_logs=50) as cluster:
         scheduler_file.write_text(json.dumps({"address": cluster.scheduler_address}))
         for given, words in (
             ({"scheduler": cluster.scheduler_address}, cluster.scheduler_address),

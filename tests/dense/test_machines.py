@@ -1,8 +1,11 @@
 """Which machines a training has, and how they meet."""
 
+import contextlib
 import json
 import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -84,6 +87,17 @@ def find_ports(n):
     return ports
 
 
+def connect(address):
+    """Connect to a server that may not have started."""
+    until = time.monotonic() + 20
+    while True:
+        try:
+            return socket.create_connection(address.split(":"), timeout=5)
+        except ConnectionRefusedError:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
 def gather(clusters, abouts, *, seconds=20):
     """Let machines meet, one in a thread each; return what each was told, None for all is well."""
     found = [None] * len(clusters)
@@ -123,30 +137,19 @@ def test_other_lists_of_machines_are_told_on_all():
 def test_two_of_one_number_are_told():
     ports = find_ports(4)
     addresses = tuple(f"127.0.0.1:{port}" for port in ports[:3])
-    # As on two machines: there the port of worker 1 is free twice.
-    lines = [socket.socket() for _ in range(2)]
-    answers = []
 
-    def come(line):
-        for _ in range(100):
-            try:
-                line.connect(("127.0.0.1", ports[0]))
-                break
-            except OSError:
-                threading.Event().wait(0.1)
-        line.sendall(json.dumps({"hybridseg-training": 1, "worker": 1, "cluster": addresses, **ABOUT}).encode() + b"\n")
-        answers.append(json.loads(line.recv(1 << 16)))
+    def come():
+        # As on two machines: there the port of worker 1 is free twice.
+        with connect(addresses[0]) as line:
+            about = {"hybridseg-training": 1, "worker": 1, "cluster": addresses, **ABOUT}
+            line.sendall(json.dumps(about).encode() + b"\n")
+            return json.loads(line.recv(1 << 16))
 
-    threads = [threading.Thread(target=come, args=(line,)) for line in lines]
-    for thread in threads:
-        thread.start()
-    found = gather([Cluster(addresses, 0)], [ABOUT])
-    for thread in threads:
-        thread.join(30)
-    assert found == ["two machines were started as worker 1; give each its own --worker"]
-    assert [answer["error"] for answer in answers] == found * 2
-    for line in lines:
-        line.close()
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(come) for _ in range(2)]
+        found = gather([Cluster(addresses, 0)], [ABOUT])
+        assert found == ["two machines were started as worker 1; give each its own --worker"]
+        assert [answer.result()["error"] for answer in answers] == found * 2
 
 
 def test_one_that_does_not_come_is_named():
@@ -172,26 +175,15 @@ def test_a_port_in_use_and_a_host_that_is_not_known(monkeypatch):
 
 
 def test_what_is_no_machine_does_not_disturb(monkeypatch):
-    monkeypatch.setattr(meeting, "_LINE_SECONDS", 1)
+    monkeypatch.setattr(meeting, "_LINE_SECONDS", 0.5)
     addresses = tuple(f"127.0.0.1:{port}" for port in find_ports(2))
-
-    def disturb():
+    with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
+        chief = pool.submit(gather, [Cluster(addresses, 0)], [ABOUT])
         for text in (b"GET / HTTP/1.1\r\n\r\n\n", b"[" * 70_000 + b"\n", b""):
-            for _ in range(100):
-                try:
-                    with socket.create_connection(addresses[0].split(":"), timeout=5) as line:
-                        line.sendall(text)
-                    break
-                except OSError:
-                    threading.Event().wait(0.05)
-
-    thread = threading.Thread(target=disturb)
-    thread.start()
-    chief = threading.Thread(target=thread.join, args=(30,))
-    chief.start()
-    found = gather([Cluster(addresses, 0), Cluster(addresses, 1)], [ABOUT] * 2)
-    chief.join(30)
-    assert found == [None, None]
+            line = stack.enter_context(connect(addresses[0]))
+            with contextlib.suppress(ConnectionError):
+                line.sendall(text)
+        assert gather([Cluster(addresses, 1)], [ABOUT]) == chief.result() == [None]
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ def test_every_way_to_use_a_tile_classifier(tiny_model, run, tmp_path, monkeypat
     write_image(photo, paint_classes("sand", "veg"))
     for words in (
         ("semseg", photo, "--model", model, "--out", tmp_path / "out"),
-        ("segment", photo, "--model", model, "--out", tmp_path / "out"),
+        ("segment", photo, "--model", model, "--out", tmp_path / "out", "--engine", "serial"),
         ("eval-tiles", tile_dir, "--model", model),
     ):
         result = run(*words)

@@ -163,7 +163,7 @@ def test_without_manual_maps_nothing_is_compared(results, serve, browse, tmp_pat
         shutil.copy(path, tmp_path)
     alone = browse(serve(judge(tmp_path)).address).ready()
     assert not any(alone.page.locator(name).is_visible() for name in compared)
-    assert alone.page.locator("#order option").all_inner_texts() == ["most uncertainty", "name"]
+    assert alone.page.locator("#order option").all_inner_texts() == ["uncertainty", "name"]
     assert names(alone) == ["unsure.jpg", "sure.jpg"]
     assert "disagree" not in alone.page.inner_text("#classes")
     alone.page.click("#help")
