@@ -37,6 +37,7 @@ def test_packages_are_tried_in_one_process_or_in_as_many_as_they_kill(probes):
     assert found["h5py"] == (None, "it ends its process without a message")
 
 
+@pytest.mark.slow
 def test_a_package_that_works_and_one_that_does_not(probes):
     assert try_packages(["numpy"])["numpy"][0] == {"version": "1.0", "whole": True, "gpus": []}
     probes("numpy", "import no_such_module")

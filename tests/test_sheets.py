@@ -102,6 +102,7 @@ def test_names_of_classes_are_drawn_as_they_are(tmp_path, recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.slow
 def test_many_and_long_names_stay_on_the_sheet(tmp_path):
     names = [f"class {i}" for i in range(200)] + [("very long name " * 13).strip()]
     table = ClassTable.from_names(names)

@@ -204,6 +204,7 @@ def test_a_job_of_a_network_can_be_sent_to_another_process(tmp_path, tiny_model)
     assert pickle.loads(pickle.dumps(job)) == job
 
 
+@pytest.mark.slow
 def test_in_several_processes(photo, job, tmp_path):
     for name in ("b", "c"):
         (tmp_path / f"{name}.png").write_bytes(photo.read_bytes())

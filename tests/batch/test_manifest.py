@@ -200,6 +200,7 @@ def test_an_image_that_ends_its_process(survey, photos, tmp_path):
     assert "earlier" not in survey([killer], mapper=Processes(2)).problems[0].message
 
 
+@pytest.mark.slow
 def test_what_was_finished_while_a_run_was_stopped_is_not_done_again(survey, photos, tmp_path):
     paths = [tmp_path / f"slow{i}.png" for i in range(8)]
     for path in paths:
@@ -216,6 +217,7 @@ def test_what_was_finished_while_a_run_was_stopped_is_not_done_again(survey, pho
     assert len(list_done(survey(paths))) == 8 - len(there)
 
 
+@pytest.mark.slow
 def test_processes_write_the_same(survey, photos, tmp_path):
     survey(photos, mapper=Processes(2))
     many = {path.name: path.read_bytes() for path in survey.out.glob("*.png")}

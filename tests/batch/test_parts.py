@@ -112,7 +112,9 @@ def test_a_run_that_was_stopped_goes_on_with_the_windows_that_are_missing(mosaic
     assert entry.facts.n_workers == 2
 
 
-@pytest.mark.parametrize("change", ["image", "model", "settings", "engine"])
+@pytest.mark.parametrize(
+    "change", ["settings", *(pytest.param(name, marks=pytest.mark.slow) for name in ("image", "model", "engine"))]
+)
 def test_what_was_kept_is_of_the_same_image_model_and_settings(mosaic, job, here, change):
     here.n_most = 9
     with pytest.raises(KeyboardInterrupt):

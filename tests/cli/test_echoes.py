@@ -30,6 +30,7 @@ def check(text: str, *, most: int = 200) -> None:
     assert len(text) < 4000
 
 
+@pytest.mark.slow
 def test_every_typed_option_of_every_command(run):
     assert len(TYPED) > 150
     for name, flag in TYPED:

@@ -140,6 +140,7 @@ def test_convert(run, colleague, table):
     assert "c.jpg: " in result.stderr
 
 
+@pytest.mark.slow
 def test_retile_sums_up_what_it_could_not_use(run, coast):
     (coast / "scene_00.jpg").unlink()
     (coast / "scene_01_mres.mat").write_bytes(b"no")

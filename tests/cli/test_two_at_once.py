@@ -66,6 +66,7 @@ def test_a_second_one_is_refused_and_changes_nothing(place, run, name):
     assert not list(place.rglob(".*hybridseg.lock"))
 
 
+@pytest.mark.slow
 def test_a_second_comparison_waits_until_the_first_is_written(place, run, quick_charts):
     run("convert", "photos", "--to", "mat", "--out", "new")
     words = ("eval-pixels", ".", "--truth", "photos/*_mres.mat", "--prediction", "new/*_mres.mat", "--out", "scores")

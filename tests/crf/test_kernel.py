@@ -187,7 +187,9 @@ def test_ctrl_c_ends_a_long_run(n_threads, launch):
 
 
 @pytest.mark.parametrize("engine", ["native", "pydensecrf"])
-@pytest.mark.parametrize("n_calls", [1, 4, 9])
+@pytest.mark.parametrize(
+    "n_calls", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(9, marks=pytest.mark.slow)]
+)
 def test_a_check_ends_a_run(scene, engine, n_calls):
     """What it raises is what comes back, and nothing is asked after it; the next run is whole."""
     if engine == "pydensecrf":

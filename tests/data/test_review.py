@@ -236,6 +236,7 @@ def test_masks_without_a_list_of_classes_are_told_once(project, run):
     assert len(read_rows("train")) == 9, "the list lacks, and no mask is at fault"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tested", [True, False])
 def test_photos_of_one_day_come_with_advice(project, run, tested):
     for path in [*RAW.rglob("p*.png")]:
@@ -371,6 +372,7 @@ def test_photos_with_their_masks_beside_them(coast, run):
         assert {row["name"] for row in csv.DictReader(file)} - {"(no class)"} <= set(names)
 
 
+@pytest.mark.slow
 def test_what_split_has_divided(project, run):
     places = ("--images", RAW / "train/images", "--masks", RAW / "train/masks", "--out", "divided")
     assert run("split", *places, "-p", 0.5).exit_code == 0

@@ -53,6 +53,7 @@ def test_groups_whose_set_is_settled_stay_and_the_others_fill_up(shares):
         assert "a" in chosen and not chosen & {"b", "c"} and len(chosen) == 3
 
 
+@pytest.mark.slow
 def test_stratify_balances_a_rare_class(tmp_path, make_pair):
     table = ClassTable.from_names(["water", "rare"])
     for i in range(12):

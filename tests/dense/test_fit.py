@@ -345,6 +345,7 @@ def test_the_encoder_is_trained_after_its_frozen_epochs(train, frozen_epochs, n_
         assert not np.array_equal(before[1], after[1]), "all else is trained"
 
 
+@pytest.mark.slow
 def test_the_encoder_learns_at_a_rate_of_its_own(train):
     """The first step of Adam is as large as the learning rate, whatever the gradient."""
     network = build_small()

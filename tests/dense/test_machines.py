@@ -154,8 +154,8 @@ def test_two_of_one_number_are_told():
 
 def test_one_that_does_not_come_is_named():
     addresses = tuple(f"127.0.0.1:{port}" for port in find_ports(3))
-    found = gather([Cluster(addresses, 0), Cluster(addresses, 1)], [ABOUT] * 2, seconds=1)
-    wanted = f"worker 2 ({addresses[2]}) did not come within 1 s; start the same command there, with its --worker"
+    found = gather([Cluster(addresses, 0), Cluster(addresses, 1)], [ABOUT] * 2, seconds=0.5)
+    wanted = f"worker 2 ({addresses[2]}) did not come within 0.5 s; start the same command there, with its --worker"
     assert found == [wanted, wanted]
     alone = gather([Cluster(addresses, 1)], [ABOUT], seconds=1)
     assert alone[0].startswith(f"worker 0 (the chief, {addresses[0]}) cannot be reached within 1 s")

@@ -153,6 +153,7 @@ def test_an_image_of_another_scale_is_told(model_path, tmp_path):
     assert nowhere[0].startswith("has 64 x 480 pixels, the photos of the training about 64 x 64: if it does not show")
 
 
+@pytest.mark.slow
 def test_pixels_without_a_picture_are_void(model_path, tmp_path, monkeypatch):
     image = make_image(300, 280)
     image[40:300, 100:] = 0
@@ -166,6 +167,7 @@ def test_pixels_without_a_picture_are_void(model_path, tmp_path, monkeypatch):
     assert (read_labelmap(tmp_path / "out/a.tif").labels == whole).all()
 
 
+@pytest.mark.slow
 def test_images_that_are_refused(model_path, network, tmp_path):
     write_tiff(tmp_path / "three.tif", np.zeros((40, 40, 3), np.uint16))
     with pytest.raises(BadInput, match=r"the image has 3 bands, and net.h5 takes 2"):
@@ -198,6 +200,7 @@ print((read_peak() - before) * 2**20 / needed)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not tell the peak")
 def test_what_a_network_takes_is_known_before(model_path):
     command = [sys.executable, "-c", WEIGH, model_path]

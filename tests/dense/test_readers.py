@@ -71,6 +71,7 @@ def test_the_sources_of_an_epoch_are_those_of_its_batches(maker, balance):
             assert (image == maker.normalization.apply(record.astype(np.float32))).all()
 
 
+@pytest.mark.slow
 def test_readers_begin_where_a_run_goes_on(maker):
     with Readers(maker, 1, first=6) as readers:
         images, _ = readers.get()
@@ -80,6 +81,7 @@ def test_readers_begin_where_a_run_goes_on(maker):
     assert (images == wanted).all()
 
 
+@pytest.mark.slow
 def test_batches_that_were_handed_over_stay(maker):
     with Readers(maker, 1, first=0) as readers:
         first, _ = readers.get()
@@ -89,6 +91,7 @@ def test_batches_that_were_handed_over_stay(maker):
     assert (first == kept).all()
 
 
+@pytest.mark.slow
 def test_readers_load_no_tensorflow(maker):
     with Readers(maker, 1, first=0) as readers:
         readers.get()

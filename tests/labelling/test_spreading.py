@@ -111,6 +111,7 @@ def test_the_live_result_learns_too(stripes, draw, tmp_path):
     assert all(counts.max() > 0.9 * counts.sum() for counts in halves)
 
 
+@pytest.mark.slow
 def test_the_images_of_a_session_teach_one_another(stripes, draw, wait_for_job, tmp_path, monkeypatch):
     """Only one that was labelled as a whole does, and only where the person wants it."""
     for name in ("a.png", "b.png"):

@@ -104,6 +104,7 @@ def test_kernel_by_hand():
     assert kernel[..., 0, 0].sum() == pytest.approx(64), "a plain map stays what it is"
 
 
+@pytest.mark.slow
 def test_grey_images_are_red_green_and_blue(mobile):
     """One band in place of all three gives what three equal bands give."""
     import tf_keras

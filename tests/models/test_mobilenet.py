@@ -54,7 +54,9 @@ def backbone():
 
 
 @pytest.mark.usefixtures("small_encoders")
-@pytest.mark.parametrize("size", [32, pytest.param(64, marks=pytest.mark.slow), 160])
+@pytest.mark.parametrize(
+    "size", [32, pytest.param(64, marks=pytest.mark.slow), pytest.param(160, marks=pytest.mark.slow)]
+)
 def test_features_of_every_input_size(size):
     model = build_mobilenet(input_size=size)
     assert model.input_shape == (None, size, size, 3)

@@ -14,8 +14,9 @@ WIDTHS = (8, 6, 5, 4)
 
 @pytest.mark.usefixtures("small_encoders")
 @pytest.mark.parametrize(("n_bands", "n_outputs", "encoder", "block"), [
-    (7, 3, "none", "residual"), (4, 1, "vgg16", "none"), (2, 4, "mobilenet_v2", "separable"),
+    (7, 3, "none", "residual"),
     *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+        (4, 1, "vgg16", "none"), (2, 4, "mobilenet_v2", "separable"),
         (1, 1, "none", "plain"), (3, 2, "vgg16", "plain-bilinear"),
         (3, 2, "mobilenet_v2", "plain"), (2, 5, "mobilenet_v2", "residual"), (5, 1, "vgg16", "separable"),
         (5, 3, "efficientnet_b0", "none"), (5, 3, "efficientnet_b4", "none"),

@@ -46,6 +46,7 @@ def test_every_reader_of_the_package_is_fuzzed():
     )
 
 
+@pytest.mark.slow
 def test_what_is_no_reader_is_there_and_looks_like_one():
     assert NOT_READERS.keys() <= find_readers() and not NOT_READERS.keys() & NAMES
     assert len(NAMES) == len(READERS)
@@ -103,6 +104,7 @@ def test_a_damaged_record_has_checksums_that_fit():
     assert changed > 20
 
 
+@pytest.mark.slow
 def test_damage_that_asks_for_far_more_than_there_is(tmp_path):
     """A mask in a tile of a gigabyte, thousands of texts, and weights that unpack to more than they are."""
     import h5py
