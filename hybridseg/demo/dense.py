@@ -10,7 +10,7 @@ from hybridseg.demo.demoscenes import place_scenes
 from hybridseg.demo.overview import draw_result_overview, draw_scene_overview
 from hybridseg.dense.programs.config import config_record, read_config
 from hybridseg.errors import OutputExists
-from hybridseg.io.atomic import write_text
+from hybridseg.io.atomic import write_bytes, write_text
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.locks import holds_files, lock_output
@@ -39,7 +39,7 @@ def _prepare(story: Story) -> None:
         truth = path.with_name(f"{path.stem}_mres.mat")
         for source, targets in ((path, (samples, out_dir / "images")), (truth, (labels, out_dir / "labels"))):
             for target in targets:
-                shutil.copy(source, target)
+                write_bytes(target, source.read_bytes())
     first = images[0].with_name(f"{images[0].stem}_mres.mat")
     table = read_labelmap(first, with_seeds=False).require_table(first)
     write_class_files(table, labeldefs_path=out_dir / "data/labeldefs.txt")
@@ -66,7 +66,7 @@ def _train_fcn(story: Story) -> None:
     story.run(*infer, "--output-dir", out_dir / "fcn")
     story.run(*infer, "--output-dir", out_dir / "fcn_crf", "--crf")
     for name in ("training", "examples"):
-        shutil.copy(out_dir / "runs/demo" / f"model_{name}.png", out_dir / f"fcn_{name}.png")
+        write_bytes(out_dir / f"fcn_{name}.png", (out_dir / "runs/demo" / f"model_{name}.png").read_bytes())
     story.tell(
         "2. FCN-8s",
         "A MobileNetV2 pretrained on everyday pictures sees the whole scene; its features at three depths are "
@@ -91,7 +91,7 @@ def _train_resunet(story: Story) -> None:
         "resunet", "segment", *given, "--weights", weights, "--images", out_dir / "test", "--out", out_dir / "resunet"
     )
     for name in ("train_sample_batch", "learning_rate", "training", "examples"):
-        shutil.copy(weights.with_name(f"resunet_{name}.png"), out_dir / f"resunet_{name}.png")
+        write_bytes(out_dir / f"resunet_{name}.png", weights.with_name(f"resunet_{name}.png").read_bytes())
     changes = ", ".join(f"{name} {value}" for name, value in _CHANGES.items())
     story.tell(
         "3. The residual U-Net",
@@ -110,7 +110,7 @@ def _train_unet(story: Story) -> None:
     story.run("unet", "train", *run, "--images", out_dir / "images", "--masks", out_dir / "labels")
     story.run("unet", "infer", *run, "--images", out_dir / "test", "--out", out_dir / "unet")
     for name in ("network", "training", "examples"):
-        shutil.copy(out_dir / "runs/unet" / f"model_{name}.png", out_dir / f"unet_{name}.png")
+        write_bytes(out_dir / f"unet_{name}.png", (out_dir / "runs/unet" / f"model_{name}.png").read_bytes())
     story.tell(
         "4. The U-Net on a pretrained encoder",
         "It has the encoder of the FCN-8s and a finer decoder, and sees windows of the scenes at their own resolution. "
