@@ -67,6 +67,10 @@ class Drawing:
             self._clear_void(layer, bounds)
         return bounds
 
+    def hides_scribbles(self, bounds: Bounds) -> bool:
+        """Return whether part of the scribbles lies under painted pixels of the result, where it decides nothing."""
+        return bool(((self.seeds["scribbles"][bounds] > 0) & (self.seeds["result"][bounds] > 0)).any())
+
     def undo(self) -> tuple[set[str], Bounds] | None:
         """Undo the last stroke, or an import as a whole.
 

@@ -133,13 +133,13 @@ class Judging:
     def mend(self, image_id: str) -> None:
         """Prepare an image for the labelling page: nothing was drawn on it, so its automatic result is the base.
 
-        Where there is work on it, or ground truth, that stays as it is.
+        Where this person has work on it, or ground truth, that stays as it is.
         """
         with self._lock:
             item = self.review.find(image_id)
             entry = self.session.album.entries[image_id]
             with self._hold_mending():
-                if item.automatic_path is None or item.manual_path is not None or self._drawn(item):
+                if item.automatic_path is None or self._has_truth(item) or self._drawn(item):
                     return
                 # Noted first: a program that is killed in between leaves a decision without strokes, which is none.
                 before = self._judge(item)
@@ -209,7 +209,7 @@ class Judging:
             )
         if found is None or found.decision == REJECTED:
             return found
-        if item.manual_path is not None:
+        if self._has_truth(item):
             return Decision(MENDED, found.by, found.when, found.result)
         return found if found.decision == MENDING and self._drawn(item) else None
 
@@ -237,6 +237,10 @@ class Judging:
             raise BadInput(f"{item.image_path.name} has no automatic result to decide about")
         return item, item.automatic_path
 
+    def _has_truth(self, item: ReviewItem) -> bool:
+        """Return whether there is ground truth where this person's goes; that of others may lie elsewhere."""
+        return self.session.album.shelf.has_result(item.image_path)
+
     def _drawn(self, item: ReviewItem) -> bool:
         """Return whether someone has drawn on an image, here or in another program."""
         return self.session.album.shelf.strokes_path(item.image_path).exists()
@@ -245,7 +249,7 @@ class Judging:
         name = item.image_path.name
         if entry.job is not None:
             raise Conflict("a job is running on this image; wait for it, or cancel it")
-        if item.manual_path is not None or self.session.album.shelf.has_result(item.image_path):
+        if item.manual_path is not None or self._has_truth(item):
             raise Conflict(f"{name} has ground truth already, which stays; mend that, or withdraw it first")
         if self._drawn(item):
             raise Conflict(f"{name} has strokes already; open it for mending, and accept it there")

@@ -98,10 +98,10 @@ def find_own_folder(annotator: str | None) -> Path:
     """
     if annotator is None:
         return Path()
-    if not re.fullmatch(r"\w[\w .-]{0,59}", annotator) or annotator != annotator.strip(" ."):
+    if not re.fullmatch(r"\w[\w .'\u2019-]{0,59}", annotator) or annotator != annotator.strip(" ."):
         raise BadInput(
             f"--annotator {annotator[:60]!r} becomes the name of a folder: use up to 60 letters, digits, spaces, "
-            "dots, - or _, and begin with a letter or digit"
+            "dots, apostrophes, - or _, and begin with a letter or digit"
         )
     return Path(PEOPLE_DIR) / annotator
 

@@ -174,6 +174,12 @@ class LabelSession:
 
         return self._change(image_id, version, draw, record.get("key"))
 
+    def hides_scribbles(self, image_id: str, bounds: Bounds) -> bool:
+        """Return whether part of the scribbles decides nothing, since the result is painted over it."""
+        _, opened = self.album.open(image_id)
+        with opened.lock:
+            return opened.drawing.hides_scribbles(bounds)
+
     def undo(self, image_id: str, version: int, *, key: Any = None) -> Bounds | None:
         """Undo the last stroke; None when there is none."""
         return self._change(image_id, version, lambda opened: opened.drawing.undo(), key)

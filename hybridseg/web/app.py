@@ -225,7 +225,9 @@ def _add_changes(app: Flask, session: LabelSession) -> None:
     @app.post("/api/images/<image_id>/strokes")
     def add_stroke(image_id: str) -> dict[str, Any]:
         body = _read_body("version", "layer", "tool", "points")
-        return answer_change(image_id, session.add_stroke(image_id, _read_int(body, "version"), body))
+        bounds = session.add_stroke(image_id, _read_int(body, "version"), body)
+        is_hidden = bounds is not None and body["layer"] == "scribbles" and session.hides_scribbles(image_id, bounds)
+        return answer_change(image_id, bounds, hidden=is_hidden)
 
     @app.post("/api/images/<image_id>/<any(undo, redo):act>")
     def step_back(image_id: str, act: str) -> dict[str, Any]:

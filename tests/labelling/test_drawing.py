@@ -140,3 +140,16 @@ def test_another_list_of_classes():
     drawing.use_classes(ClassTable.from_names(["cliff", "new"]))
     assert np.unique(drawing.seeds["scribbles"]).tolist() == [0, 1]
     check_maps(drawing)
+
+
+def test_scribbles_under_what_is_painted_decide_nothing():
+    drawing = blank()
+
+    def draw(layer, *points):
+        return drawing.add(Stroke(tool="pen", class_id=1, width=3.0, points=points, layer=layer))
+
+    bounds = draw("scribbles", (5.0, 5.0), (5.0, 20.0))
+    draw("result", (30.0, 5.0), (30.0, 20.0))
+    assert not drawing.hides_scribbles(bounds)
+    draw("result", (2.0, 10.0), (20.0, 10.0))
+    assert drawing.hides_scribbles(bounds)

@@ -195,3 +195,11 @@ def test_png_results_are_accepted_too(make, results, table):
     judging = make()
     judging.accept(ids(judging)["b"])
     assert (read_labelmap(results / "b_mres.mat").labels_as(table.union(judging.session.album.table)) == LABELS).all()
+
+
+def test_ground_truth_of_others_is_not_that_of_the_one_who_mends(make, results):
+    judging = make(annotator="Cy O'Neil")
+    judging.mend(ids(judging)["c"])
+    assert decisions(judging)["c"] == "mending"
+    strokes = read_strokes(results / "annotators" / "Cy O'Neil" / "c_doodles.json").strokes
+    assert strokes and {stroke.layer for stroke in strokes} == {"result"}

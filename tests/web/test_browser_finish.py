@@ -72,6 +72,7 @@ def test_taken_back_and_cleared(desk, tab, beach, strokes, on_sand, on_water, br
     tab.press("z")
     tab.saved()
     tab.says("done", where="#images")
+    tab.says("The accepted result is back.")
     assert truth.exists()
     tab.page.click("#files-part summary")
     tab.page.click("#withdraw")
@@ -111,6 +112,20 @@ def test_smoothing_is_seen_at_once(desk, tab, on_sand, on_water):
     tab.page.reload()
     tab.ready()
     assert tab.page.input_value("#smoothness") == "4" and tab.page.input_value("#specks") == "5000"
+    # What is typed while an answer is on its way stays.
+    tab.page.route("**/api/smoothing", lambda route: (tab.page.wait_for_timeout(400), route.continue_()))
+    tab.page.click("#smooth-part summary")
+    tab.page.focus("#specks")
+    tab.page.keyboard.type("9")
+    tab.page.wait_for_timeout(450)
+    tab.page.keyboard.type("1")
+    tab.poll(lambda: desk.session.options.specks == 500091, "the server knows all of it")
+    assert tab.page.input_value("#specks") == "500091"
+    tab.page.unroute("**/api/smoothing")
+    # Enter ends typing: keys work again.
+    tab.press("Enter", "p")
+    assert tab.page.locator("#tool-pen").get_attribute("aria-pressed") == "true"
+    tab.page.click("#smooth-part summary")
     # A value that is out of bounds becomes the nearest that is not.
     tab.page.click("#smooth-part summary")
     for typed, kept in (("-5", 0), ("99999999", 1_000_000), ("", 0)):

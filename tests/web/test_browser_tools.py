@@ -31,6 +31,16 @@ def test_fill_polygon_and_eraser_by_mouse(tab, strokes, table):
     tab.saved()
     tab.shows(110, 110, water)
     assert [s.tool for s in strokes()] == ["polygon", "erase", "region"]
+    # Undo removes a corner of an open polygon, and takes nothing else back.
+    tab.press("z", "y")
+    tab.page.click("#tool-polygon")
+    tab.click(300, 300)
+    tab.click(300, 350)
+    tab.press("z", "y")
+    tab.says("Close the polygon (Enter) or drop it (Esc) first.")
+    tab.press("z")
+    tab.saved()
+    assert [s.tool for s in strokes()] == ["polygon", "erase", "region"]
     # A double click closes a polygon too; Esc gives it up.
     tab.page.click("#tool-polygon")
     tab.click(300, 300)

@@ -128,6 +128,17 @@ def test_dropping_and_leaving(wand, drawn):
     wand.saved()
     strokes, seeds = drawn()
     assert len(strokes) == 1 and seeds[150, 315] == 3 and seeds[80, 80] == 0
+    # Undo drops what is only selected, and redo draws it no more than undo does.
+    wand.press("z", "a")
+    ready(wand)
+    wand.click(80, 80)
+    wand.press("z")
+    assert area(wand) == 0
+    wand.click(80, 80)
+    wand.press("y")
+    wand.saved()
+    strokes, seeds = drawn()
+    assert area(wand) == 0 and len(strokes) == 1 and seeds[150, 315] == 3
 
 
 def test_the_size_of_areas(wand):

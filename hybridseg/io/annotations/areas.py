@@ -88,7 +88,7 @@ def write_doodler(path: str | os.PathLike[str], labelmap: LabelMap, image_path: 
     """Write a ``.npz`` with the arrays of Doodler: image, label (one-hot), doodles and classes."""
     table, labels = labelmap.require_table(path), labelmap.labels
     doodles = np.zeros_like(labels) if labelmap.seeds is None else labelmap.seeds
-    one_hot = np.stack([labels == class_id for class_id in range(len(table))], axis=2).astype(np.uint8)
+    one_hot = (labels[..., None] == np.arange(len(table), dtype=labels.dtype)).view(np.uint8)
     image = as_rgb8(load_image(image_path).filled().pixels)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, image=image, label=one_hot, doodles=doodles, classes=np.array(table.names))

@@ -38,13 +38,12 @@ export class Finish {
     const { id } = page.state;
     await page.queue.drained(id);
     if (page.state.id !== id) return false;
-    const { drawn } = page.queue.heads.get(id) ?? page.state;
+    const { drawn, suggested } = page.queue.heads.get(id) ?? page.state;
     const { classes } = page.classList;
     const unused = classes.filter((_, k) => !drawn.includes(k)).map(({ name }) => name);
     const doubts = [];
-    if (drawn.length === 1) doubts.push([id, "Only one class was drawn on this image."]);
+    if (drawn.length === 1 && !suggested) doubts.push([id, "Only one class was drawn on this image."]);
     if (drawn.length > 1 && unused.length) doubts.push(["", `Not drawn on this image: ${unused.join(", ")}.`]);
-    const { suggested } = page.queue.heads.get(id) ?? page.state;
     if (!drawn.length && suggested) doubts.push([id, "Nothing was drawn on this image: all of it is what the model suggests."]);
     const open = doubts.filter(([about, words]) => !this.#asked.has(about + words));
     if (!open.length) return true;

@@ -5,6 +5,7 @@ import { showSaved, showWhere } from "./panel.js";
 import { refreshClasses } from "./work.js";
 
 const CONFLICT = "This image was changed in another tab or program. Your last stroke was not saved.";
+const HIDDEN = "The result is painted here, and stays: draw on Result, or erase it there (L).";
 const WITHDRAWN = "This changes an accepted image: its result was put into .trash. Accept it again, or undo.";
 
 /** Callbacks of mouse, pen and fingers on the canvas. */
@@ -62,6 +63,8 @@ export function queueHooks(page) {
       page.messages.pass();
       if (page.state?.id !== item.image) return;
       if (before.state === "done" && change.state !== "done") page.messages.say(WITHDRAWN);
+      if (before.state !== "done" && change.state === "done") page.messages.say("The accepted result is back.");
+      if (change.hidden) page.messages.say(HIDDEN);
       page.settling.add(item.stroke, change.bounds);
       if (!page.queue.items.length) page.preview.schedule();
     },

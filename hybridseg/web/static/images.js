@@ -132,7 +132,7 @@ export class ImageList {
     const inView = this.#shown.slice(first, last);
     const rows = inView.map((item, k) => this.#row(item, first + k, height));
     this.#thumbs?.want(inView.map((item) => item.id));
-    this.#spacer.replaceChildren(...rows);
+    this.#spacer.replaceChildren(...(rows.length || !this.#items.length ? rows : [make("p", { className: "quiet", textContent: "No image matches." })]));
     if (this.#shown.length) this.#box.setAttribute("aria-activedescendant", rowId(this.#active));
     else this.#box.removeAttribute("aria-activedescendant");
   }

@@ -74,7 +74,8 @@ export function labelCommands(page) {
 export function listenToKeys(page, commands) {
   const { canvas, input, drawing, crosshair } = page;
   document.addEventListener("keydown", (event) => {
-    if (document.querySelector("dialog[open]") || isTyping(event)) return;
+    if (document.querySelector("dialog[open]")) return;
+    if (isTyping(event)) return event.key === "Enter" && event.target.matches("input[type=number]") && event.target.blur();
     if (event.key === " ") return pressSpace(event);
     if (drawing.polygonOpen && polygonKey(event)) return event.preventDefault();
     if (event.key === "Delete" && page.corners.removeTouched()) return event.preventDefault();

@@ -150,11 +150,22 @@ class LabelPage {
     if (!this.state) return;
     this.corners.forget();
     if (action !== "strokes") {
+      if (this.#takeBackUnfinished(action)) return;
       this.drawing.finish();
       if (!this.queue.items.length && !this.state[`can_${action}`]) return this.messages.say(`There is nothing to ${action}.`);
     }
     this.queue.add(this.state.id, action, stroke, this.classList.classes[stroke?.class]?.name);
     this.viewer.refresh();
+  }
+
+  // What is not drawn yet is no change: undo takes back a corner or the selected area, and redo draws neither.
+  #takeBackUnfinished(action) {
+    if (this.drawing.polygonOpen) {
+      if (action === "undo") this.drawing.removeCorner();
+      else this.messages.say("Close the polygon (Enter) or drop it (Esc) first.");
+      return true;
+    }
+    return this.wand.forget() && action === "undo";
   }
 
   /** Cancel the stroke in progress, or be done with the polygon; without one, choose the next class. */

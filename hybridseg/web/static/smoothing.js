@@ -14,8 +14,9 @@ export class Smoothing {
     for (const id of ["smoothness", "specks"]) byId(id).addEventListener("input", () => this.#later());
   }
 
-  /** Show the values of the server. */
+  /** Show the values of the server, unless they are being changed. */
   show({ smoothness, specks }) {
+    if (this.#timer) return;
     byId("smoothness").value = smoothness;
     byId("specks").value = specks;
   }
@@ -23,6 +24,7 @@ export class Smoothing {
   #later() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
+      this.#timer = 0;
       const [smoothness, specks] = ["smoothness", "specks"].map((id) => withinLimits(byId(id)));
       this.#onSet({ smoothness, specks });
     }, DELAY_MS);

@@ -11,6 +11,7 @@ const STEP = 1.25; // of the size of areas
 const CLICK = 4; // CSS pixels that a click may move
 const MODES = ["new", "add", "remove"];
 const SELECTED = "Click the area again or press Enter to apply it; Shift adds, Alt removes, Esc drops it.";
+const WAIT = "The areas of this view are still being computed; click again in a moment.";
 const ELSEWHERE = "Apply the area (Enter) or drop it (Esc) before you go on outside of the part in which it was chosen.";
 
 /**
@@ -118,6 +119,13 @@ export class Wand {
     return true;
   }
 
+  /** Drop the selected area; false where nothing is selected. */
+  forget() {
+    const had = Boolean(this.#area || this.#prompts);
+    if (had) this.drop();
+    return had;
+  }
+
   /** Draw the selected area with the current class. */
   apply() {
     const stroke = this.take();
@@ -126,6 +134,7 @@ export class Wand {
 
   /** Forget the selected area. */
   drop() {
+    if (this.#area) this.#page.messages.rest();
     this.#area = this.#prompts = null;
     this.#show();
     this.schedule();
@@ -149,6 +158,11 @@ export class Wand {
     return Boolean(this.#page.session.segments) && byId("wand-network").checked;
   }
 
+  // Whether the areas of the window in view are still to come.
+  get #waiting() {
+    return this.#map?.id !== this.#page.state?.id || document.body.dataset.wand === "busy";
+  }
+
   #covers(point) {
     return Boolean(this.#area?.has(this.#area.map.indexOf(point)));
   }
@@ -170,6 +184,7 @@ export class Wand {
   // Add the superpixel at a point to the selection, or remove it; the first of a new one takes the place of the old one.
   #cross(point) {
     const area = this.#propose(point);
+    if (!area && this.#waiting) return this.#page.messages.say(WAIT);
     if (!area) return this.#area && this.#page.messages.say(ELSEWHERE);
     const pressed = this.#press;
     if (pressed.mode === "new" && !pressed.crossed && !this.#covers(pressed.from)) this.#area = null;

@@ -71,8 +71,9 @@ async function exportResult(page, to) {
   if (!page.state || !to) return;
   const { id } = page.state;
   await page.queue.drained(id);
+  page.messages.say("Writing the result in that format…", true);
   const file = await page.ask(() => page.api.getFile(`${imagePath(id, "export")}?to=${to}`));
-  if (!file) return;
+  if (!file) return page.messages.rest();
   saveFile(file);
   page.messages.succeed(`${file.name} was downloaded.`);
 }
