@@ -37,9 +37,9 @@ def _prepare(story: Story) -> None:
     images = list_images(out_dir / "train")
     for path in images:
         truth = path.with_name(f"{path.stem}_mres.mat")
-        for source, targets in ((path, (samples, out_dir / "images")), (truth, (labels, out_dir / "labels"))):
-            for target in targets:
-                write_bytes(target, source.read_bytes())
+        for source, folders in ((path, (samples, out_dir / "images")), (truth, (labels, out_dir / "labels"))):
+            for folder in folders:
+                write_bytes(folder / source.name, source.read_bytes())
     first = images[0].with_name(f"{images[0].stem}_mres.mat")
     table = read_labelmap(first, with_seeds=False).require_table(first)
     write_class_files(table, labeldefs_path=out_dir / "data/labeldefs.txt")
