@@ -19,8 +19,22 @@ def make_norm(name: str, *, momentum: float = MOMENTUM, epsilon: float = 1e-3) -
     import tensorflow as tf
     from tf_keras import layers
 
-    is_shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
-    return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, synchronized=is_shared, name=name)
+    if tf.distribute.get_strategy().num_replicas_in_sync < 2:
+        return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name)
+
+    class SharedNorm(layers.BatchNormalization):
+        """Keeps the variance of the population, as tf_keras does it for a single copy, and not that of the sample."""
+
+        def _calculate_mean_and_var(self, inputs: Any, *args: Any, **settings: Any) -> Any:
+            n_values = tf.cast(sum_copies(tf.reduce_prod(tf.shape(inputs)[:-1])), self.dtype)
+            self._enlargement = n_values / tf.maximum(n_values - 1, 1)
+            return super()._calculate_mean_and_var(inputs, *args, **settings)
+
+        def _assign_moving_average(self, variable: Any, value: Any, *args: Any) -> Any:
+            value = value * self._enlargement if variable is self.moving_variance else value
+            return super()._assign_moving_average(variable, value, *args)
+
+    return SharedNorm(momentum=momentum, epsilon=epsilon, synchronized=True, name=name)
 
 
 def sum_copies(value: Any) -> Any:
