@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import VOID, hex_color
+from hybridseg.classes import hex_color
 from hybridseg.io.annotations.cocoareas import write_coco
 from hybridseg.io.annotations.outlines import Ring, join_rings, trace_regions
 from hybridseg.io.atomic import atomic_path, write_text
@@ -64,8 +64,8 @@ def list_areas(labels: np.ndarray) -> Iterator[Area]:
     >>> [(area.class_id, area.n_pixels) for area in list_areas(np.array([[0, 2, 2], [0, 2, 255]], np.uint8))]
     [(0, 2), (2, 3)]
     """
-    regions = np.where(labels == VOID, 0, labels.astype(np.int32) + 1)
-    for number, rings in trace_regions(regions):
+    # VOID, the largest number of a byte, becomes 0.
+    for number, rings in trace_regions(labels + np.uint8(1)):
         yield Area(number - 1, rings)
 
 

@@ -84,7 +84,9 @@ class CocoAreas:
 
         # Pixels that touch at a corner only are apart, as in `trace_regions`.
         regions, n_regions = label(mask)
-        sizes = np.bincount(regions.ravel(), minlength=n_regions + 1)
+        # numpy counts in int64, of which a whole image would take twice the memory of its regions.
+        counts = [np.bincount(rows.ravel(), minlength=n_regions + 1) for rows in np.array_split(regions, 16)]
+        sizes = np.sum(counts, axis=0)
         boxes = find_objects(regions)
         small = sizes < self._min_area
         self.n_small += int(small[1:].sum())
@@ -97,7 +99,8 @@ class CocoAreas:
                 packed = {"size": list(rle.shape), "counts": pack_counts(rle.counts.tolist())}
                 yield _describe(packed, sizes[number], boxes[number - 1])
             return
-        for number, rings in trace_regions(np.where(small[regions], 0, regions)):
+        regions[small[regions]] = 0
+        for number, rings in trace_regions(regions):
             polygon = join_rings(rings)[:, ::-1].astype(int).ravel().tolist()
             yield _describe([polygon], sizes[number], boxes[number - 1])
 

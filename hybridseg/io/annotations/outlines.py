@@ -17,7 +17,7 @@ def trace_regions(regions: np.ndarray) -> Iterator[tuple[int, list[Ring]]]:
     Parameters
     ----------
     regions : numpy.ndarray
-        (rows, cols) int32; 0 is no region. Pixels of one number that touch at a corner only are two regions.
+        (rows, cols) int32 or uint8; 0 is no region. Pixels of one number that touch at a corner only are two regions.
 
     Examples
     --------
