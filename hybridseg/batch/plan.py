@@ -14,6 +14,7 @@ from hybridseg.batch.parts import measure_parts
 from hybridseg.errors import HybridSegError, Problem, WriteFailed
 from hybridseg.io.images import describe_image
 from hybridseg.io.remote import ask_tags, describe_source, is_remote, without_key
+from hybridseg.markup import describe_bytes
 
 if TYPE_CHECKING:
     from hybridseg.batch.jobs import Job
@@ -179,17 +180,22 @@ def make_plan(
     return Plan(len(left), n_done, megapixels, seconds, memory, math.ceil(n_bytes), True, n_remote)
 
 
+def measure_free(folder: Path) -> int:
+    """Return how many bytes the disk of a folder, which may have to be made yet, still takes."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free
+
+
 def check_disk(folder: Path, plan: Plan) -> None:
     """Raise WriteFailed where the disk would not hold the results."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+    free = measure_free(folder)
     # What is only estimated stops nobody.
     needed = plan.n_bytes if plan.is_measured else min(plan.n_bytes, _LEAST_BYTES * plan.n_left)
     if needed + plan.kept_bytes > free:
-        parts = f", and the parts of a large image {plan.kept_bytes / 1e9:.1f} until it is done,"
+        parts = f", and the parts of a large image {describe_bytes(plan.kept_bytes)} until it is done"
         raise WriteFailed(
-            f"the results need {needed / 1e9:.1f} GB{parts if plan.kept_bytes else ''} and {folder} has "
-            f"{free / 1e9:.1f}; choose another --out"
+            f"{folder} has {describe_bytes(free)} free, and the results need {describe_bytes(needed)}"
+            f"{parts if plan.kept_bytes else ''}; choose another --out"
         )
 
 

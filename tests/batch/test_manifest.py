@@ -306,7 +306,9 @@ def test_what_a_run_will_take(survey, photos, monkeypatch):
     monkeypatch.setattr("hybridseg.batch.plan.measure_megapixels", lambda path: 1000.0)
     assert make_plan([bad], 0, manifest, job=survey.job.fingerprint(), n_workers=1).memory_mb == 250 + 35 * 50
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": plan.n_bytes - 1}))
-    with pytest.raises(WriteFailed, match="choose another --out"):
+    with pytest.raises(
+        WriteFailed, match=r"new has 0\.\d MB free, and the results need 0\.\d MB; choose another --out"
+    ):
         check_disk(survey.out / "new", plan)
     check_disk(survey.out / "new", Plan(0, 0, 0, None, 0, 10**20, is_measured=False))
 
