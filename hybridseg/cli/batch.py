@@ -209,6 +209,8 @@ def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
         + f"; {describe_bytes(free)} are free",
     }
     console.say_all(f"{name:<11} {value}" for name, value in rows.items())
+    if plan.n_unreadable:
+        console.warn(f"{count_of(plan.n_unreadable, 'image')} cannot be read: {plan.unreadable}")
 
 
 @click.command()

@@ -158,6 +158,15 @@ def test_a_disk_that_is_too_small(run, photos, words, monkeypatch, tmp_path):
     assert reason in run("segment", photos, *words).output
 
 
+def test_a_dry_run_names_an_image_that_cannot_be_read(run, photos, words):
+    assert "cannot be read" not in run("segment", photos, *words, "--dry-run").output
+    (photos / "bad.png").write_bytes(b"")
+    (photos / "worse.jpg").write_bytes(b"nothing")
+    result = run("segment", photos, photos / "gone.png", *words, "--dry-run")
+    assert f"3 images cannot be read: {photos / 'bad.png'}: " in result.output
+    assert "images      5 to do" in result.output and result.exit_code == 0
+
+
 def test_two_engines_that_do_not_go_together(run, photos, words, tmp_path):
     for more, reason in (
         (["--scheduler", "tcp://a:1", "--scheduler-file", "b"], "both name a cluster"),
