@@ -167,6 +167,14 @@ def test_a_dry_run_names_an_image_that_cannot_be_read(run, photos, words):
     assert "images      5 to do" in result.output and result.exit_code == 0
 
 
+@pytest.mark.parametrize("command", ["segment", "semseg"])
+def test_a_model_that_is_given_twice(run, photos, words, tmp_path, command):
+    words = words[:4] if command == "semseg" else words
+    result = run(command, photos, *words, "--model", words[1])
+    assert result.exit_code == 1 and f"{words[1]} is given twice; " in result.output
+    assert not list(tmp_path.glob("out/*.mat"))
+
+
 def test_two_engines_that_do_not_go_together(run, photos, words, tmp_path):
     for more, reason in (
         (["--scheduler", "tcp://a:1", "--scheduler-file", "b"], "both name a cluster"),
