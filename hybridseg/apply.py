@@ -26,7 +26,7 @@ from hybridseg.machine import MemoryOptions
 from hybridseg.markup import render_text
 from hybridseg.models.bundles import card_path
 from hybridseg.models.engines import LITERT
-from hybridseg.models.ensemble import list_members
+from hybridseg.models.ensemble import check_votes, list_members
 from hybridseg.models.savedmodels import GRAPH_NAME, find_bundle
 from hybridseg.progress import Progress, no_progress
 
@@ -175,8 +175,8 @@ def make_job(
     Raises
     ------
     BadInput
-        When the models are of no kind or of two, the options belong to the other method, or the result of `tune-crf`
-        is damaged or of other models.
+        When the models are of no kind or of two, or one is given twice, the options belong to the other method, or the
+        result of `tune-crf` is damaged or of other models.
 
     Examples
     --------
@@ -184,6 +184,7 @@ def make_job(
     True
     """
     paths = tuple(Path(path) for path in models)
+    check_votes(paths)
     if _is_classifier(paths):
         if smoothing is not None or not isinstance(options, HybridOptions | None):
             raise BadInput(f"{paths[0]} is a tile classifier: give HybridOptions and no smoothing")

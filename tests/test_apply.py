@@ -62,6 +62,7 @@ def test_the_model_in_a_folder(tmp_path):
     [
         ([], {}, "models of one kind"),
         (["a.pb", "b.h5"], {}, "models of one kind"),
+        (["a.pb", "b.pb", "./a.pb"], {}, "a.pb is given twice; models that vote have one vote each: leave one out"),
         (["a.txt"], {}, "there is no file or folder a.txt"),
         (["a.pb"], {"options": DenseOptions()}, "give HybridOptions"),
         (["a.pb"], {"smoothing": SmoothingOptions()}, "no smoothing"),

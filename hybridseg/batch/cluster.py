@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _CONNECT_SECONDS = 20
+# Of a scheduler. How often a call is made that loses its worker is counted here, for Dask blames all that wait on a
+# worker for its death; and one call at a time goes to a worker, so that few do.
+_ALLOWED_FAILURES, _WORKER_SATURATION = 0, 1.0
 # They have levels of their own, and tell every step, also of errors that Dask deals with.
 _LOGGERS = ("distributed", "distributed.client", "distributed.gc")
 # A nanny watches over each worker. It keeps its log, which says how the worker ended.
@@ -57,10 +60,12 @@ class Cluster:
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         return sum(worker.get("resources", {}).get(self.resource, 0) >= 1 for worker in workers)
 
-    def _count_wanted(self) -> int:
+    def _count_wanted(self, *, is_ahead: bool, is_shared: bool) -> int:
         """Return how many calls to hand over at a time, so that no worker waits and nothing piles up."""
-        n_workers = max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1)
-        return n_workers + min(n_workers, MOST_AHEAD)
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        n_places = [int(worker.get("resources", {}).get(self.resource, 0)) if is_shared else 1 for worker in workers]
+        n_wanted = max(sum(n_places), 1)
+        return n_wanted + is_ahead * min(n_wanted, MOST_AHEAD)
 
     def send_models(self, model_paths: Sequence[Path]) -> str:
         """Send models to all workers, also to those that join later, and return the hash under which they keep them.
@@ -107,11 +112,12 @@ class Cluster:
     ) -> Generator[Result, None, None]:
         """Yield what a function returns for each item, as soon as it is known.
 
+        An item whose worker dies is tried `N_TRIES` times, the last time while no other is: it alone is to blame then.
+
         Parameters
         ----------
         prepare : callable or None
-            Returns what the function takes for an item, soon before a worker is free for it. None: the item, which is
-            handed over at once.
+            Returns what the function takes for an item, soon before a worker is free for it. None: the item.
 
         Raises
         ------
@@ -124,25 +130,39 @@ class Cluster:
 
         # Sent once; what is the same is computed again, since its results are files.
         share = {self.resource: 1} if self.resource and self.n_with_resource else None
-        calls: dict[Future, Item] = {}
-        waiting = iter(items)
+        calls: dict[Future, tuple[Item, int]] = {}
+        waiting = deque((item, 1) for item in items)
+        suspects: deque[tuple[Item, int]] = deque()
 
-        def hand_over(n: int) -> list[Future]:
-            chosen = list(islice(waiting, n))
-            futures = self.client.map(
-                function, [prepare(item) for item in chosen] if prepare else chosen, pure=False, resources=share
-            )
+        def hand_over() -> list[Future]:
+            if suspects and (prepare or not waiting):
+                chosen = [] if calls else [suspects.popleft()]
+            else:
+                # All that take a resource would be given to workers at once, and suffer from the first that ends one.
+                few = self._count_wanted(is_ahead=bool(prepare), is_shared=bool(share)) if prepare or share else None
+                n = len(waiting) if few is None else min(few - len(calls), len(waiting))
+                chosen = [waiting.popleft() for _ in range(n)]
+            if not chosen:
+                return []
+            given = [prepare(item) if prepare else item for item, _ in chosen]
+            futures = self.client.map(function, given, pure=False, resources=share)
             calls.update(zip(futures, chosen, strict=True))
             return list(futures)
 
         try:
-            done = as_completed(hand_over(self._count_wanted() if prepare else len(items)))
+            done = as_completed(hand_over())
             for future in done:
-                item = calls[future]
+                item, n_tries = calls[future]
+                results: list[Result] = []
                 try:
-                    result = future.result()
+                    results.append(future.result())
                 except KilledWorker as error:
-                    result = on_death(item, self._find_end(error.last_worker))
+                    if n_tries == N_TRIES:
+                        results.append(on_death(item, self._find_end(error.last_worker)))
+                    elif n_tries == N_TRIES - 1:
+                        suspects.append((item, N_TRIES))
+                    else:
+                        waiting.appendleft((item, n_tries + 1))
                 except CancelledError as error:
                     raise BadInput(
                         "the scheduler of the cluster is gone; start it, and give the same command again to continue"
@@ -150,10 +170,9 @@ class Cluster:
                 # Otherwise the cluster keeps every result.
                 future.release()
                 del calls[future]
-                if prepare:
-                    # Workers join, and leave.
-                    done.update(hand_over(max(self._count_wanted() - len(calls), 0)))
-                yield result
+                # Workers join, and leave.
+                done.update(hand_over())
+                yield from results
         finally:
             self._finish(list(calls), on_late)
 
@@ -216,6 +235,30 @@ def _quiet_dask() -> Iterator[None]:
 
 
 @contextmanager
+def _steering(client: Client) -> Iterator[None]:
+    """Give a running scheduler the settings that one started here has, and its own back at the end."""
+
+    # Sent as it stands here: a scheduler may lack this package.
+    def steer(dask_scheduler: Any, failures: int, saturation: float) -> tuple[int, float]:
+        before = dask_scheduler.allowed_failures, dask_scheduler.WORKER_SATURATION
+        dask_scheduler.allowed_failures, dask_scheduler.WORKER_SATURATION = failures, saturation
+        for worker in dask_scheduler.workers.values():
+            dask_scheduler.check_idle_saturated(worker)
+        return before
+
+    before = None
+    # One that refuses works as well, and only tries more often what ends its worker.
+    with suppress(Exception):
+        before = client.run_on_scheduler(steer, failures=_ALLOWED_FAILURES, saturation=_WORKER_SATURATION)
+    try:
+        yield
+    finally:
+        if before and client.status == "running":
+            with suppress(Exception):
+                client.run_on_scheduler(steer, failures=before[0], saturation=before[1])
+
+
+@contextmanager
 def open_cluster(
     *,
     n_jobs: int | None = None,
@@ -265,16 +308,16 @@ def open_cluster(
             if not n_workers:
                 how = f"--scheduler-file {where}" if scheduler_file else where
                 raise BadInput(f"the scheduler at {where} has no workers; start some with `dask worker {how}`")
-            yield Cluster(client, n_workers, client.dashboard_link, resource)
+            with _steering(client):
+                yield Cluster(client, n_workers, client.dashboard_link, resource)
         return
     n_workers = n_jobs or count_cores()
     check_jobs(n_workers)
     settings = {
-        "distributed.scheduler.allowed-failures": N_TRIES - 1,
+        "distributed.scheduler.allowed-failures": _ALLOWED_FAILURES,
         # It interrupts the work a hundred times a second, for a page of the dashboard that shows functions of Python.
         "distributed.worker.profile.enabled": False,
-        # One image at a time, so that no other is blamed for the death of a worker.
-        "distributed.scheduler.worker-saturation": 1.0,
+        "distributed.scheduler.worker-saturation": _WORKER_SATURATION,
         # Ctrl-C reaches every process of a terminal; the driver alone decides what to do.
         "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
         "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": max(1, count_cores() // n_workers),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from hybridseg.batch.parts import measure_parts
 from hybridseg.errors import HybridSegError, Problem, WriteFailed
 from hybridseg.io.images import describe_image
 from hybridseg.io.remote import ask_tags, describe_source, is_remote, without_key
+from hybridseg.markup import describe_bytes
 
 if TYPE_CHECKING:
     from hybridseg.batch.jobs import Job
@@ -58,6 +59,10 @@ class Plan:
         Images whose results are replaced, since they are of another model or of other settings.
     kept_bytes : int
         That the parts of one of the shared images take on the disk, at the most, until it is done.
+    n_unreadable : int
+        Images whose header cannot be read, which are in no other number but `n_left`.
+    unreadable : str
+        The first of them, and why.
     """
 
     n_left: int
@@ -71,6 +76,8 @@ class Plan:
     n_shared: int = 0
     n_replaced: int = 0
     kept_bytes: int = 0
+    n_unreadable: int = 0
+    unreadable: str = ""
 
 
 def list_tasks(
@@ -161,14 +168,19 @@ def make_plan(
     job : str
         The fingerprint of models and settings: only what was done with the same is compared.
     """
-    n_remote = sum(map(is_remote, left))
-    sizes = sorted((measure_megapixels(path) for path in left if not is_remote(path)), reverse=True)
+    here = {path: measure_megapixels(path) for path in left if not is_remote(path)}
+    n_remote, sizes = len(left) - len(here), sorted(filter(None, here.values()), reverse=True)
+    unreadable = [path for path, size in here.items() if not size]
     megapixels = sum(sizes)
     known = [e for e in manifest.entries.values() if e.job == job and e.result == DONE and e.facts.megapixels]
     usual_mb = sum(_PROCESS_MB + _MB_A_MEGAPIXEL * min(size, _MOST_DECODED) for size in sizes[:n_workers])
+    n_bytes = _FIGURE_BYTES * with_figures * len(sizes) + _BYTES_A_PIXEL * megapixels * 1e6
+    by_sizes = Plan(
+        len(left), n_done, megapixels, None, usual_mb, math.ceil(n_bytes), False, n_remote,
+        n_unreadable=len(unreadable), unreadable=_explain_unreadable(unreadable[0]) if unreadable else "",
+    )  # fmt: skip
     if not known:
-        n_bytes = _FIGURE_BYTES * with_figures * len(sizes) + _BYTES_A_PIXEL * megapixels * 1e6
-        return Plan(len(left), n_done, megapixels, None, usual_mb, math.ceil(n_bytes), False, n_remote)
+        return by_sizes
     n_known = sum(entry.facts.megapixels for entry in known)
     per_megapixel = sum(sum(entry.seconds.values()) * entry.facts.n_workers for entry in known) / n_known
     n_bytes = sum(entry.bytes_written for entry in known) / n_known * megapixels
@@ -176,21 +188,34 @@ def make_plan(
     if sizes and sizes[0] > max(entry.facts.megapixels for entry in known):
         memory = max(memory, usual_mb)
     seconds = per_megapixel * megapixels / n_workers
-    return Plan(len(left), n_done, megapixels, seconds, memory, math.ceil(n_bytes), True, n_remote)
+    return replace(by_sizes, seconds=seconds, memory_mb=memory, n_bytes=math.ceil(n_bytes), is_measured=True)
+
+
+def measure_free(folder: Path) -> int:
+    """Return how many bytes the disk of a folder, which may have to be made yet, still takes."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free
 
 
 def check_disk(folder: Path, plan: Plan) -> None:
     """Raise WriteFailed where the disk would not hold the results."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+    free = measure_free(folder)
     # What is only estimated stops nobody.
     needed = plan.n_bytes if plan.is_measured else min(plan.n_bytes, _LEAST_BYTES * plan.n_left)
     if needed + plan.kept_bytes > free:
-        parts = f", and the parts of a large image {plan.kept_bytes / 1e9:.1f} until it is done,"
+        parts = f", and the parts of a large image {describe_bytes(plan.kept_bytes)} until it is done"
         raise WriteFailed(
-            f"the results need {needed / 1e9:.1f} GB{parts if plan.kept_bytes else ''} and {folder} has "
-            f"{free / 1e9:.1f}; choose another --out"
+            f"{folder} has {describe_bytes(free)} free, and the results need {describe_bytes(needed)}"
+            f"{parts if plan.kept_bytes else ''}; choose another --out"
         )
+
+
+def _explain_unreadable(image: Path) -> str:
+    try:
+        describe_image(image)
+    except HybridSegError as error:
+        return str(Problem.of(image, error))
+    return ""
 
 
 def measure_megapixels(image: Path) -> float:

@@ -21,6 +21,7 @@ from hybridseg.batch.plan import (
     divide_tasks,
     list_tasks,
     make_plan,
+    measure_free,
     sort_out,
 )
 from hybridseg.batch.results import count_empty
@@ -31,7 +32,7 @@ from hybridseg.cli.methods import GroupedCommand, method_options, read_job, surv
 from hybridseg.cli.options import is_given, models_option, path_type, sources_argument
 from hybridseg.cli.segment import run_job
 from hybridseg.dense.predict import PredictJob
-from hybridseg.errors import Problem
+from hybridseg.errors import Problem, WriteFailed
 from hybridseg.io.pairing import find_images
 from hybridseg.machine import count_memory
 from hybridseg.markup import count_of, describe_bytes
@@ -88,11 +89,21 @@ def segment(console: Console, **settings: Any) -> None:
         n_workers = 1 if _is_joined(settings) else settings["n_jobs"]
         plan, problems = _plan(images, job, manifest, settings, n_workers=n_workers)
         _say_plan(console, plan, settings)
+        try:
+            check_disk(settings["out_dir"], plan)
+        except WriteFailed as error:
+            problems.append(Problem.of(settings["out_dir"], error))
         console.finish(problems, lead="segment would refuse:")
         return
     with manifest.writing(), _open_engine(console, settings, job) as (mapper, engine):
         plan, _ = _plan(images, job, manifest, settings, n_workers=mapper.n_workers if mapper else 1)
         check_disk(settings["out_dir"], plan)
+        # What is only estimated stops nobody.
+        if (n_bytes := plan.n_bytes + plan.kept_bytes) > (free := measure_free(settings["out_dir"])):
+            console.warn(
+                f"{settings['out_dir']} has {describe_bytes(free)} free, and the results may need "
+                f"{describe_bytes(n_bytes)}, by the sizes of the images"
+            )
         if plan.n_replaced:
             console.say(f"{_tell_replaced(plan)}; give another --out to keep them")
         refused = {images[i]: problem for i, problem in list_tasks(images, job, manifest)[1].items()}
@@ -175,7 +186,8 @@ def _tell_replaced(plan: Plan) -> str:
 
 
 def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
-    console.record(plan=asdict(plan))
+    free = measure_free(settings["out_dir"])
+    console.record(plan={**asdict(plan), "free_bytes": free})
     rough = "" if plan.is_measured else ", by the sizes of the images"
     total = count_memory()
     rows = {
@@ -193,9 +205,12 @@ def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
         "memory": f"up to about {plan.memory_mb / 1000:.1f} GB{rough}"
         + (f"; this machine has {total / 1e9:.1f} GB" if total else ""),
         "disk": f"about {describe_bytes(plan.n_bytes)} of results in {settings['out_dir']}{rough}"
-        + (f"; until a large image is done, {describe_bytes(plan.kept_bytes)} of parts" if plan.kept_bytes else ""),
+        + (f"; until a large image is done, {describe_bytes(plan.kept_bytes)} of parts" if plan.kept_bytes else "")
+        + f"; {describe_bytes(free)} are free",
     }
     console.say_all(f"{name:<11} {value}" for name, value in rows.items())
+    if plan.n_unreadable:
+        console.warn(f"{count_of(plan.n_unreadable, 'image')} cannot be read: {plan.unreadable}")
 
 
 @click.command()

@@ -47,6 +47,7 @@ from hybridseg.io.pairing import find_images
 from hybridseg.io.remote import as_source
 from hybridseg.machine import MemoryOptions
 from hybridseg.markup import count_of, name_some
+from hybridseg.models.ensemble import check_votes
 from hybridseg.models.store import tuning_path
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
@@ -144,6 +145,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
         "input_range": settings["input_range"],
         "engine": settings["model_engine"],
     }
+    check_votes(files["model_paths"])
     classifier = SemsegJob(**files).load()
     is_classic = settings["best"] is False
     base = classic_options(classifier.tile_size) if is_classic else find_best(console, files["model_paths"])

@@ -15,7 +15,7 @@ from hybridseg.errors import BadInput, MissingInput, one_line
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 from hybridseg.io.locks import is_in_leftover
-from hybridseg.io.remote import as_source, describe_source, is_remote
+from hybridseg.io.remote import as_source, describe_source, is_remote, list_archived
 from hybridseg.io.textfiles import read_lines
 
 logger = logging.getLogger(__name__)
@@ -165,7 +165,8 @@ def rank_photo(path: Path) -> int:
     is_png = path.suffix.lower() == ".png"
     try:
         info = describe_image(path)
-    except BadInput:
+    except (BadInput, MissingInput):
+        # One in an archive is read in its turn.
         return int(is_png)
     return 2 if info.bands == 1 and "int" in info.dtype else int(is_png)
 
@@ -218,13 +219,30 @@ def _identify(image: Path) -> tuple[str, str]:
 
 def _expand(path: Path) -> list[Path]:
     """Return what a name, a folder or a pattern stands for; nothing where that matches no image."""
+    if is_remote(path):
+        return _expand_archive(path) or [path]
     # First not by methods of Path, which fail for what no file can be called.
-    if not is_remote(path) and os.path.lexists(path) and path.is_dir():
+    if os.path.lexists(path) and path.is_dir():
         return list_images(path)
     if not _is_pattern(path):
         return [path]
     matches = keep_files(p for p in _match_pattern(path) if p.name.lower().endswith(IMAGE_SUFFIXES))
     return _leave_masks_out(p for p in matches if _is_photo(p)) or _list_matched_folders(path)
+
+
+def _expand_archive(path: Path) -> list[Path]:
+    """Return the photographs that lie in an archive, or in a folder of it; nothing for any other path."""
+    # A list may name a hundred thousand images, for which no archive is opened.
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return []
+    found = [one for one in list_archived(path) if one.name.lower().endswith(IMAGE_SUFFIXES) and _is_photo(one)]
+    here = _leave_masks_out(one for one in found if one.parent == path)
+    if found and not here:
+        raise MissingInput(
+            f"{describe_source(path)} has no image itself, but its subfolders do; give "
+            f"{describe_source(found[0].parent)}"
+        )
+    return here
 
 
 def _is_pattern(path: Path) -> bool:
@@ -249,7 +267,7 @@ def _read_entry(path: Path, text: str) -> list[Path]:
     """Return what a line of a text file stands for."""
     here = as_source(text)
     if is_remote(here):
-        return [here]
+        return _expand(here)
     beside = path.parent / here
     named = beside if os.path.lexists(beside) and not os.path.lexists(here) else here
     if named.suffix.lower() == ".txt" and os.path.lexists(named) and named.is_file():

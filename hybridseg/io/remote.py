@@ -111,6 +111,27 @@ def describe_source(path: Path) -> str:
     return name_for_gdal(without_key(path)).removeprefix("/vsicurl/") if is_remote(path) else str(path)
 
 
+def list_archived(path: Path) -> list[Path]:
+    """Return the files at any depth of a zip archive of this machine, or of a folder in it; none of any other path."""
+    import zipfile
+
+    found = re.match(r"^/vsizip(/.*)", str(path))
+    named = Path(found[1]) if found else Path()
+    try:
+        archive = next((part for part in (named, *named.parents) if part.is_file()), None)
+        if archive is None:
+            return []
+        with zipfile.ZipFile(archive) as opened:
+            names = [one.filename for one in opened.infolist() if not one.is_dir()]
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        # GDAL says more of it.
+        return []
+    folder = named.relative_to(archive)
+    # No archive names a file outside it.
+    inside = (name for name in map(Path, names) if not name.is_absolute() and ".." not in name.parts)
+    return sorted(Path(f"/vsizip{archive}", name) for name in inside if folder in name.parents)
+
+
 @lru_cache(maxsize=100_000)
 def find_tag(path: Path) -> str:
     """Return what tells whether a remote file has changed, where that can be had cheaply; empty where it cannot.
@@ -213,5 +234,7 @@ def _measure_source(name: str, shown: str) -> int:
         except RasterioIOError as error:
             reasons.append(error)
     if "not recognized as being in a supported" in str(reasons[0]):
-        raise BadInput(f"{shown} is not a JPEG, PNG or TIFF image; give one that is")
+        is_archived = re.match(rf"^/({_ARCHIVES})/", name)
+        advice = "name one in the archive (/vsizip/a.zip/b.jpg)" if is_archived else "give one that is"
+        raise BadInput(f"{shown} is not a JPEG, PNG or TIFF image; {advice}")
     raise reasons[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -50,6 +51,15 @@ class Ensemble:
     def tile_size(self) -> int:
         """Side of the tiles, in pixels."""
         return self.members[0].tile_size
+
+
+def check_votes(paths: Sequence[Path]) -> None:
+    """Raise BadInput where a model is given twice: its vote would count twice."""
+    given: set[str] = set()
+    for path in paths:
+        if (real := os.path.realpath(path)) in given:
+            raise BadInput(f"{path} is given twice; models that vote have one vote each: leave one out")
+        given.add(real)
 
 
 AnyClassifier = TileClassifier | Ensemble

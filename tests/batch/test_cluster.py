@@ -1,6 +1,8 @@
 """The same work on a cluster of Dask, which is started here or runs already."""
 
+import functools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import pytest
 
 pytest.importorskip("distributed")
 
-from distributed import Client, Scheduler, SpecCluster, Worker, get_worker
+from distributed import Client, Nanny, Scheduler, SpecCluster, Worker, get_worker
 
 from hybridseg.batch.cluster import Cluster, open_cluster
 from hybridseg.batch.jobs import Outputs, run_jobs
@@ -52,6 +54,48 @@ def two_kinds():
     kinds["plain"] = {"cls": Worker, "options": {"nthreads": 1, "host": "127.0.0.1"}}
     with SpecCluster(kinds, scheduler=SCHEDULER, silence_logs=50) as cluster, Client(cluster) as client:
         yield client
+
+
+@pytest.fixture
+def one_kind():
+    """A scheduler in this process with the settings of Dask, and one worker in a process that a nanny starts again."""
+    worker = {"cls": Nanny, "options": {"resources": {"GPU": 1}, "nthreads": 1, "host": "127.0.0.1"}}
+    with SpecCluster({"one": worker}, scheduler=SCHEDULER, silence_logs=50) as cluster:
+        yield cluster
+
+
+def note_or_die(log, name):
+    with log.open("a") as file:
+        file.write(f"{name}\n")
+    if name == "bad":
+        os._exit(3)
+    return name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [{}, {"resource": "GPU"}, {"prepare": str}])
+def test_an_item_that_ends_its_worker_takes_no_other_with_it(one_kind, tmp_path, how):
+    before = (one_kind.scheduler.allowed_failures, one_kind.scheduler.WORKER_SATURATION)
+    prepare = {"prepare": str} if "prepare" in how else {}
+    names = ["bad", "a", *("bcd" if how else "")]
+    with open_cluster(scheduler=one_kind.scheduler_address, resource=how.get("resource", "")) as cluster:
+        assert (one_kind.scheduler.allowed_failures, one_kind.scheduler.WORKER_SATURATION) == (0, 1.0)
+        calls = cluster(
+            functools.partial(note_or_die, tmp_path / "log"), names, **prepare,
+            on_death=lambda name, end: f"{name} {end}", on_late=lambda _: None,
+        )  # fmt: skip
+        assert sorted(calls) == sorted(["bad ended with exit code 3", *names[1:]])
+    assert (tmp_path / "log").read_text().split().count("bad") == 3
+    assert (one_kind.scheduler.allowed_failures, one_kind.scheduler.WORKER_SATURATION) == before
+
+
+def test_a_scheduler_that_keeps_its_settings_is_joined(two_kinds, monkeypatch):
+    def refuse(*_, **__):
+        raise ValueError("this scheduler runs no functions")
+
+    monkeypatch.setattr(Client, "run_on_scheduler", refuse)
+    with open_cluster(scheduler=two_kinds.scheduler.address) as cluster:
+        assert list(cluster(str, [1], on_death=lambda *_: None, on_late=lambda _: None)) == ["1"]
 
 
 def name_worker(_):

@@ -289,6 +289,7 @@ def test_what_a_run_will_take(survey, photos, monkeypatch):
     plan = make_plan([*photos[1:], bad], 1, manifest, job=survey.job.fingerprint(), n_workers=2)
     assert (plan.n_left, plan.n_done, plan.megapixels) == (3, 1, pytest.approx(96e-6))
     assert plan.seconds == pytest.approx(3.0) and plan.memory_mb == 600
+    assert plan.n_unreadable == 1 and plan.unreadable.startswith(f"{bad}: ")
     assert plan.n_bytes == pytest.approx(2 * entry.bytes_written, abs=1)
     manifest.entries[entry.image] = replace(known, facts=replace(known.facts, n_workers=4))
     shared = make_plan(photos[1:], 1, manifest, job=survey.job.fingerprint(), n_workers=2)
@@ -306,7 +307,9 @@ def test_what_a_run_will_take(survey, photos, monkeypatch):
     monkeypatch.setattr("hybridseg.batch.plan.measure_megapixels", lambda path: 1000.0)
     assert make_plan([bad], 0, manifest, job=survey.job.fingerprint(), n_workers=1).memory_mb == 250 + 35 * 50
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": plan.n_bytes - 1}))
-    with pytest.raises(WriteFailed, match="choose another --out"):
+    with pytest.raises(
+        WriteFailed, match=r"new has 0\.\d MB free, and the results need 0\.\d MB; choose another --out"
+    ):
         check_disk(survey.out / "new", plan)
     check_disk(survey.out / "new", Plan(0, 0, 0, None, 0, 10**20, is_measured=False))
 

@@ -316,7 +316,7 @@ def test_a_run_whose_parts_the_disk_would_not_hold_does_not_begin(mosaic, job, h
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=kept))
     check_disk(job.outputs.out_dir, plan)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=kept - 1))
-    with pytest.raises(WriteFailed, match=r"the parts of a large image 0\.0 until it is done, and"):
+    with pytest.raises(WriteFailed, match=r"need 0\.0 MB, and the parts of a large image \d+\.\d MB until it is done;"):
         check_disk(job.outputs.out_dir, plan)
     here.n_most = 5
     with pytest.raises(KeyboardInterrupt):

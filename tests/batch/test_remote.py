@@ -97,6 +97,48 @@ def test_what_is_named_is_fetched(web, survey, tmp_path, monkeypatch):
     assert find_images([tmp_path / "some.txt"], remote=True) == paths
 
 
+def test_an_archive_and_a_folder_in_it_stand_for_their_images(survey, tmp_path):
+    source = tmp_path / "source"
+    image = np.zeros((6, 8, 3), np.uint8)
+    for name in ("a.png", "b.jpg", "deep/c.png", "deep/down/d.png"):
+        write_image(source / name, image)
+    for name in ("b_mask.png", "deep/.hidden.png"):
+        write_image(source / name, image)
+    (source / "notes.txt").write_text("nothing")
+    shutil.make_archive(str(tmp_path / "all"), "zip", source)
+    all_of_it = f"/vsizip/{tmp_path}/all.zip"
+
+    def find(*texts):
+        return [str(path.relative_to(as_source(all_of_it))) for path in find_images(map(as_source, texts), remote=True)]
+
+    assert find(all_of_it) == ["a.png", "b.jpg"]
+    assert find(f"{all_of_it}/deep", f"{all_of_it}/a.png") == ["deep/c.png", "a.png"]
+    (tmp_path / "some.txt").write_text(f"{all_of_it}/deep/down/\n")
+    assert find(str(tmp_path / "some.txt")) == ["deep/down/d.png"]
+    result = survey(find_images([as_source(all_of_it)], remote=True))
+    assert not result.problems and len(result.images) == 2
+    shutil.rmtree(source / "deep" / "down")
+    for name in ("a.png", "b.jpg", "b_mask.png"):
+        (source / name).unlink()
+    shutil.make_archive(str(tmp_path / "all"), "zip", source)
+    with pytest.raises(MissingInput, match=rf"has no image itself, but its subfolders do; give {all_of_it}/deep$"):
+        find(all_of_it)
+
+
+def test_an_archive_names_nothing_outside_it(survey, tmp_path):
+    write_image(tmp_path / "a.png", np.zeros((6, 8, 3), np.uint8))
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        for name in (f"{tmp_path}/a.png", "../a.png", "in.txt"):
+            archive.writestr(name, (tmp_path / "a.png").read_bytes())
+    source = as_source(f"/vsizip/{tmp_path}/evil.zip")
+    assert find_images([source], remote=True) == [source]
+    [problem] = survey([source]).problems
+    assert "is not a JPEG, PNG or TIFF image; name one in the archive" in problem.message
+    (tmp_path / "none.zip").write_bytes(b"no archive")
+    source = as_source(f"/vsizip/{tmp_path}/none.zip")
+    assert find_images([source], remote=True) == [source]
+
+
 def test_an_image_that_changed_is_done_again(web, survey, tmp_path):
     source = as_source(f"{web}/a.png")
     inside = as_source(f"/vsizip/{tmp_path}/www/all.zip/in/b.png")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,7 +30,9 @@ def test_a_folder_and_then_what_is_missing(run, photos, words, tmp_path):
     plan = run("segment", photos, *words, "--dry-run").output
     assert "images      2 to do, 0 done" in plan and "known once an image is done" in plan and not out.exists()
     assert "memory      up to about 0.3 GB, by the sizes of the images; this machine has" in plan
-    assert "disk        about 0.0 MB of results in" in plan
+    assert re.search(
+        r"^disk        about 0.0 MB of results in .*, by the sizes of the images; [\d.,]+ [GT]B are free$", plan, re.M
+    )
     result = run("segment", photos, *words)
     assert result.exit_code == 0 and "2 images done" in result.output
     found = read_labelmap(out / "b_ares_16.mat")
@@ -134,6 +137,42 @@ def test_a_dry_run_and_the_status_list_what_the_run_refuses(run, photos, words, 
     (photos / "a.png").unlink()
     assert run("segment", tmp_path / "more", *words).exit_code == 0
     assert "failed    0" in run("status", tmp_path / "out").output
+
+
+def test_a_disk_that_is_too_small(run, photos, words, monkeypatch, tmp_path):
+    words, before = words[:-1], "hybridseg.batch.plan.shutil.disk_usage"
+    monkeypatch.setattr(before, lambda _: SimpleNamespace(free=1_000_000))
+    told = "has 1.0 MB free, and the results may need 1.6 MB, by the sizes of the images"
+    result = run("segment", photos, *words, "--dry-run")
+    assert result.exit_code == 0 and "about 1.6 MB of results" in result.output and "; 1.0 MB are free" in result.output
+    result = run("segment", photos, *words)
+    assert result.exit_code == 0 and told in result.output and "2 images done" in result.output
+    # Once what some took is known, it is refused.
+    write_image(photos / "c.png", read_image(photos / "a.png"))
+    assert told not in run("segment", photos, *words).output
+    write_image(photos / "d.png", read_image(photos / "a.png"))
+    monkeypatch.setattr(before, lambda _: SimpleNamespace(free=100))
+    reason = "0.0 MB free, and the results need 0.0 MB; choose another --out"
+    result = run("segment", photos, *words, "--dry-run")
+    assert result.exit_code == 1 and f"segment would refuse:\n  {tmp_path / 'out'}: has {reason}" in result.output
+    assert reason in run("segment", photos, *words).output
+
+
+def test_a_dry_run_names_an_image_that_cannot_be_read(run, photos, words):
+    assert "cannot be read" not in run("segment", photos, *words, "--dry-run").output
+    (photos / "bad.png").write_bytes(b"")
+    (photos / "worse.jpg").write_bytes(b"nothing")
+    result = run("segment", photos, photos / "gone.png", *words, "--dry-run")
+    assert f"3 images cannot be read: {photos / 'bad.png'}: " in result.output
+    assert "images      5 to do" in result.output and result.exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["segment", "semseg"])
+def test_a_model_that_is_given_twice(run, photos, words, tmp_path, command):
+    words = words[:4] if command == "semseg" else words
+    result = run(command, photos, *words, "--model", words[1])
+    assert result.exit_code == 1 and f"{words[1]} is given twice; " in result.output
+    assert not list(tmp_path.glob("out/*.mat"))
 
 
 def test_two_engines_that_do_not_go_together(run, photos, words, tmp_path):
