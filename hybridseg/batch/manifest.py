@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hybridseg.batch.results import ImageResult
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, WriteFailed, located
 from hybridseg.io.images import describe_image
 from hybridseg.io.jsonfiles import parse_json_object
+from hybridseg.io.labels.labeltiff import list_sidecars
 from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import is_ours
 from hybridseg.io.rasters import check_regular
@@ -237,11 +239,12 @@ class Manifest:
         if isinstance(outcome, Problem):
             about = {"result": FAILED, "reason": outcome.message}
         else:
-            n_bytes = sum(path.stat().st_size for path in outcome.written)
-            about = {"result": DONE, "written": tuple(map(self._shorten, outcome.written)), "bytes_written": n_bytes}
+            written = [*outcome.written, *chain.from_iterable(map(list_sidecars, outcome.written))]
+            n_bytes = sum(path.stat().st_size for path in written)
+            about = {"result": DONE, "written": tuple(map(self._shorten, written)), "bytes_written": n_bytes}
             about |= {"warnings": outcome.warnings, "seconds": outcome.seconds}
             about |= {"measures": outcome.measures, "remark": outcome.remark}
-            self._remove_older(find_key(image), outcome.written)
+            self._remove_older(find_key(image), written)
         entry = Entry(find_key(image), job=job, facts=facts or ImageFacts(), time=_now(), **about)
         self.entries[entry.image] = entry
         self._append(entry)
@@ -291,11 +294,10 @@ class Manifest:
             return "the image has changed"
         if entry.result == FAILED:
             return FAILED
-        if is_remote(image):
-            # What is written depends on the size of an image.
-            targets = [self.path.parent / name for name in entry.written]
+        # What is written depends on the image, too; of one that lies elsewhere nothing else is known.
+        wanted = {self.path.parent / name for name in entry.written}.union(() if is_remote(image) else targets)
         # What a full disk or a dead machine left empty is missing, too.
-        return "" if all(_is_filled(target) for target in targets) else "a result is missing"
+        return "" if all(map(_is_filled, wanted)) else "a result is missing"
 
 
 def _is_filled(path: Path) -> bool:

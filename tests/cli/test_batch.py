@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio import Affine
 
 from hybridseg.batch.manifest import MANIFEST_NAME
 from hybridseg.io.images import read_image, write_image
@@ -54,6 +56,30 @@ def test_a_folder_and_then_what_is_missing(run, photos, words, tmp_path):
     result = run("segment", photos, *words, "--probabilities")
     assert f"{told}; give another --out to keep them" in result.output
     assert "3 images done" in result.output and (out / "a_ares_16_confidence.tif").exists()
+
+
+@pytest.fixture
+def scene(photos):
+    """A photo with its place on Earth."""
+    shape = {"driver": "GTiff", "width": 96, "height": 48, "count": 3, "dtype": "uint8"}
+    with rasterio.open(photos / "scene.tif", "w", **shape, crs=32633, transform=Affine(2, 0, 5e5, 0, -2, 5e6)) as file:
+        file.write(read_image(photos / "a.png").transpose(2, 0, 1))
+    return photos / "scene.tif"
+
+
+def test_whatever_is_missing_of_what_was_written_is_made_again(run, scene, words, tmp_path):
+    out = tmp_path / "out"
+    run("segment", scene, *words)
+    files = sorted(path.name for path in out.iterdir() if path.name != MANIFEST_NAME)
+    ending = ".mat", "_label.png", "_label.qml", "_label.tif", "_label.tif.aux.xml"
+    assert files == [f"scene_ares_16{end}" for end in ending]
+    for name in files:
+        (out / name).unlink()
+        assert "  wrote " in run("segment", scene, *words).output, name
+        assert (out / name).exists() and "skipped: 1" in run("segment", scene, *words).output
+    # A style of the user's is as good as ours.
+    (out / files[2]).write_text("<qgis/>")
+    assert "skipped: 1" in run("segment", scene, *words).output
 
 
 def test_a_large_image_is_shared(run, photos, words, tmp_path):
