@@ -72,6 +72,13 @@ class SemsegJob(Job):
             engine=self.engine,
         )  # fmt: skip
 
+    def describe(self) -> dict[str, Any]:
+        """Return all that the results depend on: in place of a list of classes, those that it holds."""
+        settings = super().describe()
+        del settings["labels_path"], settings["tile_size"]
+        cards = [{"table": asdict(model.table), "tile_size": model.tile_size} for model in list_members(self.load())]
+        return {**settings, "cards": cards}
+
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
         place = partial(_place, self.outputs, image_path, self.load().tile_size)

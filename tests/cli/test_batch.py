@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -80,6 +81,38 @@ def test_whatever_is_missing_of_what_was_written_is_made_again(run, scene, words
     # A style of the user's is as good as ours.
     (out / files[2]).write_text("<qgis/>")
     assert "skipped: 1" in run("segment", scene, *words).output
+
+
+@pytest.mark.parametrize("has_card", [True, False])
+def test_other_classes_are_another_model(run, scene, words, tiny_model, tmp_path, has_card):
+    """Those of the card, or of the list of a model without one, by name, order and colour."""
+    model = tmp_path / "mine" / "model.pb"
+    model.parent.mkdir()
+    names = [tiny_model.name, "model.tflite", "model.json"] if has_card else [tiny_model.name]
+    for name in names:
+        shutil.copy(tiny_model.with_name(name), model.parent)
+    listing = model.with_name("model.json" if has_card else "list.txt")
+    words[1] = model
+    if not has_card:
+        shutil.copy(tiny_model.with_name("labels.txt"), listing)
+        words += ["--labels", listing, "--input-range", "0..1", "--tile-size", "16"]
+    assert "  wrote " in run("segment", scene, *words).output
+    assert "skipped: 1" in run("segment", scene, *words).output
+    text = listing.read_text()
+    listing.write_text(text.replace("sand", "beach"))
+    result = run("segment", scene, *words)
+    assert "the results of 1 image will be replaced (another model or other settings)" in result.output
+    assert "beach" in read_labelmap(tmp_path / "out" / "scene_ares_16.mat").table.names
+    # Another path to the same classes is no difference, nor is what a card tells of its training.
+    if has_card:
+        listing.write_text(json.dumps({**json.loads(listing.read_text()), "scores": {}}))
+        colors = {**json.loads(listing.read_text()), "colors": [[1, 2, 3], [4, 5, 6], [7, 8, 9]]}
+    else:
+        words[words.index(listing)] = listing.rename(listing.with_name("moved.txt"))
+    assert "skipped: 1" in run("segment", scene, *words).output
+    if has_card:
+        listing.write_text(json.dumps(colors))
+        assert "  wrote " in run("segment", scene, *words).output
 
 
 def test_a_large_image_is_shared(run, photos, words, tmp_path):
