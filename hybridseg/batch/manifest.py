@@ -251,12 +251,13 @@ class Manifest:
 
     def _remove_older(self, image: str, written: Sequence[Path]) -> None:
         """Remove what other settings made of an image and these do not, such as figures: it would seem to belong."""
-        before = self.entries.get(image)
-        kept = set(map(self._shorten, written))
-        for name in before.written if before else ():
-            path = self.path.parent / name
+        before, folder = self.entries.get(image), self.path.parent
+        older = [folder / name for name in before.written] if before else []
+        # Of earlier versions, entries do not name what lies beside a GeoTIFF.
+        beside = chain.from_iterable(map(list_sidecars, older))
+        for path in {*older, *beside}.difference(folder / self._shorten(path) for path in written):
             # What lies elsewhere, a manifest may name by mistake.
-            if name not in kept and ".." not in path.parts and path.is_relative_to(self.path.parent) and is_ours(path):
+            if ".." not in path.parts and path.is_relative_to(folder) and is_ours(path):
                 path.unlink()
 
     def find_label_map(self, entry: Entry) -> Path:

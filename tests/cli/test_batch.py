@@ -83,6 +83,30 @@ def test_whatever_is_missing_of_what_was_written_is_made_again(run, scene, words
     assert "skipped: 1" in run("segment", scene, *words).output
 
 
+@pytest.mark.parametrize("is_early", [False, True])
+def test_what_lies_beside_a_label_map_goes_with_it(run, scene, words, tmp_path, is_early):
+    """A style of the user's does not."""
+    out, manifest = tmp_path / "out", tmp_path / "out" / MANIFEST_NAME
+    beside = [f"{name}_ares_16_label.{end}" for name in ("a", "scene") for end in ("qml", "tif.aux.xml")]
+    shutil.copy(scene, scene.with_name("a.tif"))
+    sources = scene.with_name("a.tif"), scene
+    run("segment", *sources, *words)
+    assert [name for name in beside if (out / name).exists()] == beside
+    (out / beside[0]).write_text("<qgis/>")
+    if is_early:
+        text = manifest.read_text()
+        for name in beside:
+            text = text.replace(f', "{name}"', "")
+        assert text != manifest.read_text()
+        manifest.write_text(text)
+    for path in sources:
+        write_image(path.with_suffix(".png"), read_image(path))
+        path.unlink()
+        path.with_suffix(".png").rename(path)
+    run("segment", *sources, *words)
+    assert not list(out.glob("*.tif")) and [name for name in beside if (out / name).exists()] == beside[:1]
+
+
 @pytest.mark.parametrize("has_card", [True, False])
 def test_other_classes_are_another_model(run, scene, words, tiny_model, tmp_path, has_card):
     """Those of the card, or of the list of a model without one, by name, order and colour."""
