@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg import __version__
+from hybridseg.batch.parts import drop_kept, list_parts
 from hybridseg.batch.results import ImageResult
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, WriteFailed, located
 from hybridseg.io.images import describe_image
@@ -145,6 +146,7 @@ class Manifest:
     asked: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     _whole_bytes: int = 0
+    _parts: dict[str, list[Path]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -216,6 +218,7 @@ class Manifest:
             if self.path.exists():
                 with self.path.open("r+b") as file:
                     file.truncate(self._whole_bytes)
+            self._parts = list_parts(self.path.parent)
             yield
 
     def begin(
@@ -245,6 +248,9 @@ class Manifest:
             about |= {"warnings": outcome.warnings, "seconds": outcome.seconds}
             about |= {"measures": outcome.measures, "remark": outcome.remark}
             self._remove_older(find_key(image), written)
+            # Those of other settings, under the names of their results.
+            for folder in self._parts.pop(find_key(image), ()):
+                drop_kept(folder)
         entry = Entry(find_key(image), job=job, facts=facts or ImageFacts(), time=_now(), **about)
         self.entries[entry.image] = entry
         self._append(entry)

@@ -344,6 +344,24 @@ def test_a_run_whose_parts_the_disk_would_not_hold_does_not_begin(mosaic, job, h
     assert 0 < count_kept(shared, job, 2) < kept - 4 * 4 * 64 * 64, "what is there already is not counted"
 
 
+def test_parts_go_when_other_settings_finish_the_image(mosaic, job, here):
+    """Under another name; those of other images stay."""
+    other = mosaic.with_name("mosaic_2.tif")
+    other.write_bytes(mosaic.read_bytes())
+    renamed = replace(job, outputs=replace(job.outputs, title="other"))
+    for path in (other, mosaic):
+        here.n_most = 5
+        with pytest.raises(KeyboardInterrupt):
+            run_jobs([path], job, mapper=here)
+    kept = sorted(path.name for path in job.outputs.out_dir.iterdir())
+    assert kept == [f".{name}_predseg.png.hybridseg.parts" for name in ("mosaic_2", "mosaic")]
+    here.n_most = None
+    manifest = Manifest.read(job.outputs.out_dir)
+    with manifest.writing():
+        assert len(run_jobs([mosaic], renamed, mapper=here, manifest=manifest).images) == 1
+    assert [path.name for path in job.outputs.out_dir.glob(".*.parts")] == kept[:1]
+
+
 def test_nothing_of_a_user_is_removed(mosaic, job, here):
     target = job.list_targets(mosaic)[0]
     kept = target.parent / ".mosaic_predseg.png.hybridseg.parts"
