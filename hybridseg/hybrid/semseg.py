@@ -278,7 +278,8 @@ def list_warnings(
     if found.refinement.n_blocks > found.refinement.n_planned:
         warnings.append(
             f"memory was short, so the CRF worked in {found.refinement.n_blocks} overlapping blocks instead of "
-            f"{found.refinement.n_planned}; a few pixels in a thousand may differ; give it more (--max-memory)"
+            f"{found.refinement.n_planned}; a few pixels in a thousand may differ; to avoid that, "
+            "remove the result and give more (--max-memory)"
         )
     if found.filled_share > 0:
         warnings.append(
