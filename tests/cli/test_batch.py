@@ -160,6 +160,14 @@ def test_a_large_image_that_is_shared_is_the_same(run, photos, words, tmp_path):
     assert found == expected and len(found) == 2
 
 
+def test_the_engine_of_the_model_is_told_and_nothing_is_done_again(run, photos, words, tmp_path):
+    for engine in ("litert", "tensorflow"):
+        result = run("segment", photos / "a.png", *words, "--model-engine", engine)
+        assert ("skipped: 1" in result.output) == (engine == "tensorflow")
+    lines = map(json.loads, (tmp_path / "out" / MANIFEST_NAME).read_text().splitlines())
+    assert [line["settings"]["model_engine"] for line in lines if "settings" in line] == ["litert", "tensorflow"]
+
+
 def test_a_list_with_a_bad_image(run, photos, words, tmp_path):
     (photos / "bad.png").write_bytes((photos / "a.png").read_bytes()[:80])
     listing = tmp_path / "some.txt"
