@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from hybridseg import __version__
 from hybridseg.batch.madeby import explain_difference, leave_out_machine
-from hybridseg.batch.manifest import ImageFacts, Manifest, identify, measure_image
+from hybridseg.batch.manifest import ImageFacts, Manifest, find_key, identify, measure_image
 from hybridseg.batch.pace import Pace
 from hybridseg.batch.parts import EngineFailed, Work, drop_parts, sharing
 from hybridseg.batch.plan import divide_tasks, list_tasks, sort_out
@@ -357,7 +357,7 @@ def _segment_one(
                 found = job.segment(path, progress=progress)
             else:
                 key = combine_fingerprint(hash_file(path), job.fingerprint(), job.engine)
-                with sharing(job.load_here, mapper, targets[0], key) as work:
+                with sharing(job.load_here, mapper, targets[0], key, image=find_key(path)) as work:
                     found = job.share(path, work, progress=progress)
             for target in targets[:1]:
                 drop_parts(target)

@@ -13,14 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from hybridseg import __version__
+from hybridseg.batch.parts import drop_kept, list_parts
 from hybridseg.batch.results import ImageResult
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, WriteFailed, located
 from hybridseg.io.images import describe_image
 from hybridseg.io.jsonfiles import parse_json_object
+from hybridseg.io.labels.labeltiff import list_sidecars
 from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import is_ours
 from hybridseg.io.rasters import check_regular
@@ -143,6 +146,7 @@ class Manifest:
     asked: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     _whole_bytes: int = 0
+    _parts: dict[str, list[Path]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -214,6 +218,7 @@ class Manifest:
             if self.path.exists():
                 with self.path.open("r+b") as file:
                     file.truncate(self._whole_bytes)
+            self._parts = list_parts(self.path.parent)
             yield
 
     def begin(
@@ -237,23 +242,28 @@ class Manifest:
         if isinstance(outcome, Problem):
             about = {"result": FAILED, "reason": outcome.message}
         else:
-            n_bytes = sum(path.stat().st_size for path in outcome.written)
-            about = {"result": DONE, "written": tuple(map(self._shorten, outcome.written)), "bytes_written": n_bytes}
+            written = [*outcome.written, *chain.from_iterable(map(list_sidecars, outcome.written))]
+            n_bytes = sum(path.stat().st_size for path in written)
+            about = {"result": DONE, "written": tuple(map(self._shorten, written)), "bytes_written": n_bytes}
             about |= {"warnings": outcome.warnings, "seconds": outcome.seconds}
             about |= {"measures": outcome.measures, "remark": outcome.remark}
-            self._remove_older(find_key(image), outcome.written)
+            self._remove_older(find_key(image), written)
+            # Those of other settings, under the names of their results.
+            for folder in self._parts.pop(find_key(image), ()):
+                drop_kept(folder)
         entry = Entry(find_key(image), job=job, facts=facts or ImageFacts(), time=_now(), **about)
         self.entries[entry.image] = entry
         self._append(entry)
 
     def _remove_older(self, image: str, written: Sequence[Path]) -> None:
         """Remove what other settings made of an image and these do not, such as figures: it would seem to belong."""
-        before = self.entries.get(image)
-        kept = set(map(self._shorten, written))
-        for name in before.written if before else ():
-            path = self.path.parent / name
+        before, folder = self.entries.get(image), self.path.parent
+        older = [folder / name for name in before.written] if before else []
+        # Of earlier versions, entries do not name what lies beside a GeoTIFF.
+        beside = chain.from_iterable(map(list_sidecars, older))
+        for path in {*older, *beside}.difference(folder / self._shorten(path) for path in written):
             # What lies elsewhere, a manifest may name by mistake.
-            if name not in kept and ".." not in path.parts and path.is_relative_to(self.path.parent) and is_ours(path):
+            if ".." not in path.parts and path.is_relative_to(folder) and is_ours(path):
                 path.unlink()
 
     def find_label_map(self, entry: Entry) -> Path:
@@ -291,11 +301,10 @@ class Manifest:
             return "the image has changed"
         if entry.result == FAILED:
             return FAILED
-        if is_remote(image):
-            # What is written depends on the size of an image.
-            targets = [self.path.parent / name for name in entry.written]
+        # What is written depends on the image, too; of one that lies elsewhere nothing else is known.
+        wanted = {self.path.parent / name for name in entry.written}.union(() if is_remote(image) else targets)
         # What a full disk or a dead machine left empty is missing, too.
-        return "" if all(_is_filled(target) for target in targets) else "a result is missing"
+        return "" if all(map(_is_filled, wanted)) else "a result is missing"
 
 
 def _is_filled(path: Path) -> bool:

@@ -7,7 +7,9 @@ the image is done: a run that was killed goes on with the parts that are missing
 
 from __future__ import annotations
 
+import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -105,7 +107,7 @@ class EngineFailed(HybridSegError):
 
 
 @contextmanager
-def sharing(load: Callable[[], Any], mapper: PartMapper, target: Path, key: str) -> Iterator[Work]:
+def sharing(load: Callable[[], Any], mapper: PartMapper, target: Path, key: str, *, image: str) -> Iterator[Work]:
     """Yield what lets all workers compute the parts of an image; what they find is kept until `drop_parts`.
 
     Parameters
@@ -116,6 +118,8 @@ def sharing(load: Callable[[], Any], mapper: PartMapper, target: Path, key: str)
         The first result of the image, which nobody else writes meanwhile.
     key : str
         Of all that the parts depend on: what was kept under another one is dropped.
+    image : str
+        By what `list_parts` finds them.
 
     Raises
     ------
@@ -125,7 +129,7 @@ def sharing(load: Callable[[], Any], mapper: PartMapper, target: Path, key: str)
         When nothing can be kept.
     """
     with ExitStack() as stack:
-        yield _Shared(load, mapper, _Kept(target, key), stack)
+        yield _Shared(load, mapper, _Kept(target, key, image), stack)
 
 
 def measure_parts(target: Path) -> int:
@@ -136,9 +140,23 @@ def measure_parts(target: Path) -> int:
         return 0
 
 
+def list_parts(folder: Path) -> dict[str, list[Path]]:
+    """Return, for each image, the hidden folders in another one in which parts of it are kept."""
+    found = defaultdict(list)
+    for mark in folder.glob(f".*{KEPT_SUFFIX}/*.key"):
+        with suppress(OSError):
+            if _OURS.fullmatch(mark.name) and mark.is_file():
+                found[os.fsdecode(mark.read_bytes())].append(mark.parent)
+    return found
+
+
 def drop_parts(target: Path) -> None:
     """Remove what was kept of the parts of an image, and nothing else."""
-    folder = _place(target)
+    drop_kept(_place(target))
+
+
+def drop_kept(folder: Path) -> None:
+    """Remove the same by its hidden folder."""
     if folder.is_symlink() or not folder.is_dir():
         return
     with suppress(OSError):
@@ -210,7 +228,7 @@ class _Shared:
 class _Kept:
     """Arrays in a hidden folder beside a result."""
 
-    def __init__(self, target: Path, key: str) -> None:
+    def __init__(self, target: Path, key: str, image: str) -> None:
         self._folder = _place(target)
         if self._folder.is_symlink():
             raise WriteFailed(f"{self._folder} is a link where hybridseg keeps a folder of its own; move it away")
@@ -219,7 +237,7 @@ class _Kept:
             drop_parts(target)
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                mark.touch()
+                mark.write_bytes(os.fsencode(image))
             except OSError as error:
                 raise explain_folder(self._folder, error) from error
         self._n_dropped = 0

@@ -57,12 +57,19 @@ def read_status(folder: Path) -> RunStatus:
         raise MissingInput(
             f"there is no {folder / MANIFEST_NAME}; give the folder that `hybridseg segment --out` names"
         )
+    now = set(start.images)
+
+    def is_wanted(image: str) -> bool:
+        """Return false for what an earlier run did not do, and nobody can do any more."""
+        return image in now or is_there(image)
+
+    refused = {image: why for image, why in manifest.refused.items() if is_wanted(image)}
     asked = {image: job for image, job in manifest.asked.items() if image not in manifest.refused}
     known = [entry for image, entry in manifest.entries.items() if entry.job == asked.get(image)]
+    known = [entry for entry in known if entry.result == DONE or is_wanted(entry.image)]
     failed = [Problem(entry.image, entry.reason) for entry in known if entry.result != DONE]
-    settled, now = {entry.image for entry in known}, set(start.images)
-    # What an earlier run did not come to, and nobody can do any more, is not left.
-    left = [image for image in asked if image not in settled and (image in now or is_there(image))]
+    settled = {entry.image for entry in known}
+    left = [image for image in asked if image not in settled and is_wanted(image)]
     n_left_now = sum(image in now for image in left)
     # What an earlier run did says nothing of the pace of this one, nor does what failed, which takes no time.
     recent = [e for e in known if e.image in now and e.time >= start.time and e.result == DONE]
@@ -70,12 +77,12 @@ def read_status(folder: Path) -> RunStatus:
     pace = len(recent) / minutes if minutes else 0.0
     megapixels = sum(entry.facts.megapixels for entry in recent)
     return RunStatus(
-        n_images=len(known) + len(manifest.refused) + len(left),
+        n_images=len(known) + len(refused) + len(left),
         n_done=len(known) - len(failed),
         n_empty=sum(entry.remark == NO_DATA for entry in known),
         n_left=len(left),
         n_left_now=n_left_now,
-        failed=(*failed, *(Problem(image, why) for image, why in manifest.refused.items())),
+        failed=(*failed, *(Problem(image, why) for image, why in refused.items())),
         begun=start.time,
         is_running=is_locked(manifest.path),
         images_per_minute=pace,

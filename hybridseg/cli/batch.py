@@ -109,9 +109,9 @@ def segment(console: Console, **settings: Any) -> None:
         refused = {images[i]: problem for i, problem in list_tasks(images, job, manifest)[1].items()}
         if settings["send_model"] and isinstance(mapper, Cluster):
             job = replace(job, sent=mapper.send_models(job.model_paths))
-        manifest.begin(
-            images, job=job.fingerprint(), settings=job.describe(), engine=engine, refused=refused,
-        )  # fmt: skip
+        # Results may come from either: it is told, and no reason to make them again.
+        shown = {**job.describe(), "model_engine": job.engine}
+        manifest.begin(images, job=job.fingerprint(), settings=shown, engine=engine, refused=refused)
         run_job(
             console, images, job, resume=False, mapper=mapper, manifest=manifest, retry_failed=settings["retry_failed"]
         )

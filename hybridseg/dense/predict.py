@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,8 @@ from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.lazyimages import ROOM, LazyImage, as_lazy, open_lazily
 from hybridseg.machine import MemoryOptions
-from hybridseg.models.bundles import DenseModel, load_dense
+from hybridseg.models.architectures import architecture_record
+from hybridseg.models.bundles import DenseCard, DenseModel, load_dense
 from hybridseg.panels import fit_page, show_result
 from hybridseg.progress import Progress, StopWatch, no_progress
 from hybridseg.resample import find_nearest
@@ -74,6 +75,10 @@ class PredictJob(Job):
         for model in models:
             self.options.choose_scale(model)
         return models
+
+    def describe(self) -> dict[str, Any]:
+        """Return all that the results depend on: of the cards what does not tell of the training."""
+        return {**super().describe(), "cards": [_describe_card(model.card) for model in self.load()]}
 
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
@@ -123,6 +128,11 @@ class PredictJob(Job):
     def share(self, image_path: Path, work: Work, *, progress: Progress = no_progress) -> ImageResult:
         """Segment one image whose windows others compute."""
         return self.segment(image_path, work=work, progress=progress)
+
+
+def _describe_card(card: DenseCard) -> dict[str, Any]:
+    about = {name: value for name, value in asdict(card).items() if name in ("table", "size", "normalization", "view")}
+    return {"architecture": architecture_record(card.architecture), **about}
 
 
 def predict_file(

@@ -218,8 +218,8 @@ def judge_room(shape: tuple[int, int], n_classes: int, *, options: SmoothingOpti
     if options.crf_from == "none" or bands[0] == bands[1]:
         return ""
     return (
-        "memory was short, so the CRF worked in smaller parts than usual; a few pixels in a thousand may differ; give "
-        "it more (--max-memory)"
+        "memory was short, so the CRF worked in smaller parts than usual; a few pixels in a thousand may differ; to "
+        "avoid that, remove the result and give more (--max-memory)"
     )
 
 

@@ -72,6 +72,13 @@ class SemsegJob(Job):
             engine=self.engine,
         )  # fmt: skip
 
+    def describe(self) -> dict[str, Any]:
+        """Return all that the results depend on: in place of a list of classes, those that it holds."""
+        settings = super().describe()
+        del settings["labels_path"], settings["tile_size"]
+        cards = [{"table": asdict(model.table), "tile_size": model.tile_size} for model in list_members(self.load())]
+        return {**settings, "cards": cards}
+
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
         place = partial(_place, self.outputs, image_path, self.load().tile_size)
@@ -271,7 +278,8 @@ def list_warnings(
     if found.refinement.n_blocks > found.refinement.n_planned:
         warnings.append(
             f"memory was short, so the CRF worked in {found.refinement.n_blocks} overlapping blocks instead of "
-            f"{found.refinement.n_planned}; a few pixels in a thousand may differ; give it more (--max-memory)"
+            f"{found.refinement.n_planned}; a few pixels in a thousand may differ; to avoid that, "
+            "remove the result and give more (--max-memory)"
         )
     if found.filled_share > 0:
         warnings.append(

@@ -32,6 +32,9 @@ _MARKS: dict[str, tuple[bytes, ...]] = {
     ".tif": (b'name="MADE_BY"', b'name="UNIT" sample="0">percent<'),
     ".pdf": (b"/Creator (hybridseg)",),
     ".svg": (b"<dc:title>hybridseg</dc:title>",),
+    # What lies beside a label map that is a GeoTIFF; a style that QGIS saved has no such line.
+    ".tif.aux.xml": (b"<Name>Class_Name</Name>",),
+    ".qml": (b"<!-- Replaced whenever hybridseg writes the label map",),
 }
 
 

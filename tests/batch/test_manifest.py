@@ -17,7 +17,7 @@ from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import Plan, check_disk, make_plan
 from hybridseg.batch.status import read_status
 from hybridseg.batch.workers import Processes
-from hybridseg.errors import BadInput, MissingInput, OutputExists, TooLittleMemory, WriteFailed
+from hybridseg.errors import BadInput, MissingInput, OutputExists, Problem, TooLittleMemory, WriteFailed
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
 
@@ -181,6 +181,31 @@ def test_the_status_is_that_of_all_calls(survey, photos, tmp_path):
         survey([other, photos[0], photos[1]], job, on_done=stop)
     found = read_status(survey.out)
     assert (found.n_images, found.n_done, found.n_left, found.n_left_now) == (4, 1, 2, 2)
+
+
+def test_what_failed_and_is_asked_for_no_more_is_not_listed(survey, photos, tmp_path):
+    """Unless it is still there."""
+    typo, bad, twin = (tmp_path / "more" / name for name in ("phto.png", "bad.png", "b.png"))
+    write_image(twin, np.zeros((4, 4, 3), np.uint8))
+    bad.write_bytes(twin.read_bytes()[:40])
+    manifest = Manifest.read(survey.out)
+    with manifest.writing():
+        refused = {twin: Problem(str(twin), "has the same name")}
+        manifest.begin([twin], job="", settings={}, engine="this process", refused=refused)
+    survey([photos[0], typo, bad])
+
+    def list_failed():
+        found = read_status(survey.out)
+        assert found.n_images == found.n_done + len(found.failed) and found.n_left == 0
+        return [Path(problem.where) for problem in found.failed]
+
+    assert list_failed() == [typo, bad, twin]
+    survey(photos)
+    assert list_failed() == [bad, twin]
+    bad.unlink()
+    assert list_failed() == [twin]
+    twin.unlink()
+    assert list_failed() == []
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput, WriteFailed
 from hybridseg.models.cards import combine_fingerprint, hash_bytes
+from hybridseg.models.views import View
 from tests.dense.conftest import FakeDense
 from tests.io.test_lazyimages import write_tiff
 
@@ -133,6 +134,25 @@ def test_what_was_kept_is_of_the_same_image_model_and_settings(mosaic, job, here
         job = replace(job, engine="tensorflow")
     assert len(run_jobs([mosaic], job, mapper=here).images) == 1
     assert job.count_windows() == N_WINDOWS * (4 if change == "settings" else 1), "from the beginning"
+
+
+def test_a_job_is_another_with_other_classes_or_another_card(job, monkeypatch):
+    def fingerprint(change=lambda card: card, names=("cliff", "veg", "water")):
+        network = FakeDense(names)
+        network.card = change(network.card)
+        monkeypatch.setattr(WindowJob, "load", lambda job: [network])
+        return job.fingerprint()
+
+    assert fingerprint() == fingerprint(lambda card: replace(card, scores={"dice": 1.0}))
+    others = {
+        fingerprint(names=("cliff", "veg", "sea")),
+        fingerprint(names=("veg", "cliff", "water")),
+        fingerprint(lambda card: replace(card, table=replace(card.table, colors=((1, 2, 3), (4, 5, 6), (7, 8, 9))))),
+        fingerprint(lambda card: replace(card, normalization=replace(card.normalization, scale=2.0))),
+        fingerprint(lambda card: replace(card, size=(64, 64))),
+        fingerprint(lambda card: replace(card, view=View(True, (1.0, 1.0), (64, 64)))),
+    }
+    assert len(others) == 6 and fingerprint() not in others
 
 
 def test_a_damaged_window_is_computed_again(mosaic, job, expected, here):
@@ -322,6 +342,24 @@ def test_a_run_whose_parts_the_disk_would_not_hold_does_not_begin(mosaic, job, h
     with pytest.raises(KeyboardInterrupt):
         run_jobs([mosaic], job, mapper=here)
     assert 0 < count_kept(shared, job, 2) < kept - 4 * 4 * 64 * 64, "what is there already is not counted"
+
+
+def test_parts_go_when_other_settings_finish_the_image(mosaic, job, here):
+    """Under another name; those of other images stay."""
+    other = mosaic.with_name("mosaic_2.tif")
+    other.write_bytes(mosaic.read_bytes())
+    renamed = replace(job, outputs=replace(job.outputs, title="other"))
+    for path in (other, mosaic):
+        here.n_most = 5
+        with pytest.raises(KeyboardInterrupt):
+            run_jobs([path], job, mapper=here)
+    kept = sorted(path.name for path in job.outputs.out_dir.iterdir())
+    assert kept == [f".{name}_predseg.png.hybridseg.parts" for name in ("mosaic_2", "mosaic")]
+    here.n_most = None
+    manifest = Manifest.read(job.outputs.out_dir)
+    with manifest.writing():
+        assert len(run_jobs([mosaic], renamed, mapper=here, manifest=manifest).images) == 1
+    assert [path.name for path in job.outputs.out_dir.glob(".*.parts")] == kept[:1]
 
 
 def test_nothing_of_a_user_is_removed(mosaic, job, here):

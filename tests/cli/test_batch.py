@@ -2,10 +2,13 @@
 
 import json
 import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio import Affine
 
 from hybridseg.batch.manifest import MANIFEST_NAME
 from hybridseg.io.images import read_image, write_image
@@ -59,6 +62,86 @@ def test_a_folder_and_then_what_is_missing(run, photos, words, tmp_path):
     assert "3 images done" in result.output and (out / "a_ares_16_confidence.tif").exists()
 
 
+@pytest.fixture
+def scene(photos):
+    """A photo with its place on Earth."""
+    shape = {"driver": "GTiff", "width": 96, "height": 48, "count": 3, "dtype": "uint8"}
+    with rasterio.open(photos / "scene.tif", "w", **shape, crs=32633, transform=Affine(2, 0, 5e5, 0, -2, 5e6)) as file:
+        file.write(read_image(photos / "a.png").transpose(2, 0, 1))
+    return photos / "scene.tif"
+
+
+def test_whatever_is_missing_of_what_was_written_is_made_again(run, scene, words, tmp_path):
+    out = tmp_path / "out"
+    run("segment", scene, *words)
+    files = sorted(path.name for path in out.iterdir() if path.name != MANIFEST_NAME)
+    ending = ".mat", "_label.png", "_label.qml", "_label.tif", "_label.tif.aux.xml"
+    assert files == [f"scene_ares_16{end}" for end in ending]
+    for name in files:
+        (out / name).unlink()
+        assert "  wrote " in run("segment", scene, *words).output, name
+        assert (out / name).exists() and "skipped: 1" in run("segment", scene, *words).output
+    # A style of the user's is as good as ours.
+    (out / files[2]).write_text("<qgis/>")
+    assert "skipped: 1" in run("segment", scene, *words).output
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+def test_what_lies_beside_a_label_map_goes_with_it(run, scene, words, tmp_path, is_early):
+    """A style of the user's does not."""
+    out, manifest = tmp_path / "out", tmp_path / "out" / MANIFEST_NAME
+    beside = [f"{name}_ares_16_label.{end}" for name in ("a", "scene") for end in ("qml", "tif.aux.xml")]
+    shutil.copy(scene, scene.with_name("a.tif"))
+    sources = scene.with_name("a.tif"), scene
+    run("segment", *sources, *words)
+    assert [name for name in beside if (out / name).exists()] == beside
+    (out / beside[0]).write_text("<qgis/>")
+    if is_early:
+        text = manifest.read_text()
+        for name in beside:
+            text = text.replace(f', "{name}"', "")
+        assert text != manifest.read_text()
+        manifest.write_text(text)
+    for path in sources:
+        write_image(path.with_suffix(".png"), read_image(path))
+        path.unlink()
+        path.with_suffix(".png").rename(path)
+    run("segment", *sources, *words)
+    assert not list(out.glob("*.tif")) and [name for name in beside if (out / name).exists()] == beside[:1]
+
+
+@pytest.mark.parametrize("has_card", [True, False])
+def test_other_classes_are_another_model(run, scene, words, tiny_model, tmp_path, has_card):
+    """Those of the card, or of the list of a model without one, by name, order and colour."""
+    model = tmp_path / "mine" / "model.pb"
+    model.parent.mkdir()
+    names = [tiny_model.name, "model.tflite", "model.json"] if has_card else [tiny_model.name]
+    for name in names:
+        shutil.copy(tiny_model.with_name(name), model.parent)
+    listing = model.with_name("model.json" if has_card else "list.txt")
+    words[1] = model
+    if not has_card:
+        shutil.copy(tiny_model.with_name("labels.txt"), listing)
+        words += ["--labels", listing, "--input-range", "0..1", "--tile-size", "16"]
+    assert "  wrote " in run("segment", scene, *words).output
+    assert "skipped: 1" in run("segment", scene, *words).output
+    text = listing.read_text()
+    listing.write_text(text.replace("sand", "beach"))
+    result = run("segment", scene, *words)
+    assert "the results of 1 image will be replaced (another model or other settings)" in result.output
+    assert "beach" in read_labelmap(tmp_path / "out" / "scene_ares_16.mat").table.names
+    # Another path to the same classes is no difference, nor is what a card tells of its training.
+    if has_card:
+        listing.write_text(json.dumps({**json.loads(listing.read_text()), "scores": {}}))
+        colors = {**json.loads(listing.read_text()), "colors": [[1, 2, 3], [4, 5, 6], [7, 8, 9]]}
+    else:
+        words[words.index(listing)] = listing.rename(listing.with_name("moved.txt"))
+    assert "skipped: 1" in run("segment", scene, *words).output
+    if has_card:
+        listing.write_text(json.dumps(colors))
+        assert "  wrote " in run("segment", scene, *words).output
+
+
 def test_a_large_image_is_shared(run, photos, words, tmp_path):
     mosaic = np.tile(read_image(photos / "a.png"), (6, 9, 1))
     write_image(tmp_path / "mosaic.png", mosaic)
@@ -78,6 +161,14 @@ def test_a_large_image_that_is_shared_is_the_same(run, photos, words, tmp_path):
     assert run("segment", tmp_path / "mosaic.png", *words, "--no-figures", "--jobs", 2).exit_code == 0
     found = {path.name: path.read_bytes() for path in (tmp_path / "shared").iterdir() if path.name != MANIFEST_NAME}
     assert found == expected and len(found) == 2
+
+
+def test_the_engine_of_the_model_is_told_and_nothing_is_done_again(run, photos, words, tmp_path):
+    for engine in ("litert", "tensorflow"):
+        result = run("segment", photos / "a.png", *words, "--model-engine", engine)
+        assert ("skipped: 1" in result.output) == (engine == "tensorflow")
+    lines = map(json.loads, (tmp_path / "out" / MANIFEST_NAME).read_text().splitlines())
+    assert [line["settings"]["model_engine"] for line in lines if "settings" in line] == ["litert", "tensorflow"]
 
 
 def test_a_list_with_a_bad_image(run, photos, words, tmp_path):

@@ -228,6 +228,9 @@ def test_a_sliver_is_classified_by_the_tiles_that_show_most_of_it(classifier):
     assert ((found.labels != VOID) == valid).all() and found.votes.shown == 4 * 4 / classifier.tile_size**2
     [warning] = list_warnings(found, options, classifier.table, tile_size=classifier.tile_size)
     assert "at best 25% of one is valid" in warning
+    short = replace(found, refinement=replace(found.refinement, n_blocks=4))
+    warning = list_warnings(short, options, classifier.table, tile_size=classifier.tile_size)[-1]
+    assert warning.endswith("to avoid that, remove the result and give more (--max-memory)")
     merged = merge_votes([found.votes, replace(found.votes, shown=1.0)])
     assert merged.shown == 1.0
 

@@ -28,6 +28,7 @@ from hybridseg.io.labels.labelmaps import (
     match_painted,
     narrow_labels,
 )
+from hybridseg.io.marks import is_ours
 from hybridseg.io.rasters import (
     GeoReference,
     check_pixel_count,
@@ -77,13 +78,23 @@ def writing_labels(
         tags = {_NAMES_TAG: encode_names(table), _CHECKSUM_TAG: f"{checksum:08x}"}
         return tags if made_by is None else {**tags, _MADE_BY_TAG: made_by}
 
-    sidecars = {path.with_name(f"{path.name}.aux.xml"): _describe_classes(table)}
-    style_path = path.with_suffix(".qml")
+    classes_path, style_path = _place_sidecars(path)
+    sidecars = {classes_path: _describe_classes(table)}
     if _is_of_user(style_path):
         logger.warning("%s is a style of your own and is kept; remove it if %s has other classes", style_path, path)
     else:
         sidecars[style_path] = _STYLE_HEAD + _style_classes(table)
     return writing_band(path, shape, georeference, nodata=VOID, palette=table.colors, tags=describe, sidecars=sidecars)
+
+
+def list_sidecars(path: Path) -> list[Path]:
+    """List what lies beside a label map and was written with it; a style of the user's was not."""
+    there = filter(Path.is_file, _place_sidecars(path)) if path.suffix == ".tif" else ()
+    return [sidecar for sidecar in there if not _is_of_user(sidecar)]
+
+
+def _place_sidecars(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}.aux.xml"), path.with_suffix(".qml")
 
 
 def _describe_classes(table: ClassTable) -> str:
@@ -116,13 +127,9 @@ def _style_classes(table: ClassTable) -> str:
     return _format_xml(root)
 
 
-def _is_of_user(style_path: Path) -> bool:
-    head = _STYLE_HEAD.encode()
+def _is_of_user(path: Path) -> bool:
     try:
-        if not style_path.is_file():
-            return False
-        with style_path.open("rb") as file:
-            return file.read(len(head)) != head
+        return path.is_file() and not is_ours(path)
     except OSError:
         return True
 
