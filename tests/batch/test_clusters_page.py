@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hybridseg.cli.main import find_commands
+from hybridseg.cli.main import find_commands, main
 
 PAGE = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
 [SLURM], [KUBERNETES] = (re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL) for kind in ("python slurm", "yaml"))
@@ -26,7 +26,8 @@ def check_options(words):
     given = {word for word in rest if word.startswith("--")}
     assert given and given <= known, given - known
     if program == "hybridseg":
-        command.make_context(name, [str(word) for word in rest], resilient_parsing=True)
+        root = main.make_context("hybridseg", [name], resilient_parsing=True)
+        command.make_context(name, [str(word) for word in rest], parent=root, resilient_parsing=True)
 
 
 def test_commands():
