@@ -201,7 +201,9 @@ def _fetch(path: Path, target: Path) -> None:
                     f"{target.parents[1]}; fetch it yourself, or set TMPDIR to another folder"
                 ) from error
             text = " ".join(str(error).replace(name, "it").split())
-            raise MissingInput(f"{shown} cannot be fetched ({text}); see that it is there and can be read") from error
+            # GDAL reads what is in a tar archive, but copies nothing out of it.
+            remedy = "unpack the archive" if name.startswith("/vsitar/") else "see that it is there and can be read"
+            raise MissingInput(f"{shown} cannot be fetched ({text}); {remedy}") from error
 
 
 @contextmanager
