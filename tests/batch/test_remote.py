@@ -248,3 +248,11 @@ def test_an_archive_that_unpacks_to_far_more_than_an_image(tmp_path, monkeypatch
         assert path.stat().st_size > 100_000
     assert resource.getrlimit(resource.RLIMIT_FSIZE) == before
     assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_tar_archive_must_be_unpacked(tmp_path):
+    write_image(tmp_path / "a.png", np.zeros((6, 8, 3), np.uint8))
+    shutil.make_archive(str(tmp_path / "all"), "tar", tmp_path, "a.png")
+    source = as_source(f"/vsitar/{tmp_path}/all.tar/a.png")
+    with pytest.raises(MissingInput, match=r"cannot be fetched \(.*\); unpack the archive$"), local_copy(source):
+        pass
