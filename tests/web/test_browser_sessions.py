@@ -308,6 +308,9 @@ def test_naming_classes_from_nothing(label, beach, strokes, browse, picture, on_
     tab, page = desk.tab, desk.tab.page
     rows = page.locator("#class-rows li")
     assert page.locator("#class-dialog").is_visible() and rows.count() == 1
+    tab.press("Escape")
+    tab.says("Nothing can be drawn without classes")
+    page.click("#edit-classes")
     page.keyboard.type("kelp")
     page.select_option("#ready-set", "Land and water")
     assert rows.count() == 3

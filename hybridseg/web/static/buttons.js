@@ -3,6 +3,8 @@
 import { byId } from "./dom.js";
 import { cancelWork } from "./work.js";
 
+const NO_CLASSES = "Nothing can be drawn without classes: add some with Edit classes…";
+
 /** Let each button do its work. */
 export function listenToButtons(page) {
   const clicks = {
@@ -26,4 +28,5 @@ export function listenToButtons(page) {
     "cancel": () => cancelWork(page),
   };
   for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
+  byId("class-dialog").addEventListener("close", () => page.classList.current || page.messages.say(NO_CLASSES, true));
 }

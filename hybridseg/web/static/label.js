@@ -38,6 +38,7 @@ import { listenToFiles, refreshClasses, runImage, saveClasses, setSmoothing } fr
 
 const SILENT = "The server does not answer; trying again every two seconds. Your strokes are kept.";
 const POLYGON = "Enter or a click on the first corner closes it, Backspace removes a corner, Esc drops it.";
+const OPEN = "Close the polygon (Enter) or drop it (Esc) first.";
 const GONE =
   "The program was restarted, or this address is old. Open the address that the program printed; what is not saved yet stays in this tab.";
 
@@ -150,22 +151,14 @@ class LabelPage {
     if (!this.state) return;
     this.corners.forget();
     if (action !== "strokes") {
-      if (this.#takeBackUnfinished(action)) return;
+      // What is not drawn yet is no change: undo takes back a corner or the selected area, and redo draws neither.
+      if (this.drawing.polygonOpen) return action === "undo" ? this.drawing.removeCorner() : this.messages.say(OPEN);
+      if (this.wand.forget() && action === "undo") return;
       this.drawing.finish();
       if (!this.queue.items.length && !this.state[`can_${action}`]) return this.messages.say(`There is nothing to ${action}.`);
     }
     this.queue.add(this.state.id, action, stroke, this.classList.classes[stroke?.class]?.name);
     this.viewer.refresh();
-  }
-
-  // What is not drawn yet is no change: undo takes back a corner or the selected area, and redo draws neither.
-  #takeBackUnfinished(action) {
-    if (this.drawing.polygonOpen) {
-      if (action === "undo") this.drawing.removeCorner();
-      else this.messages.say("Close the polygon (Enter) or drop it (Esc) first.");
-      return true;
-    }
-    return this.wand.forget() && action === "undo";
   }
 
   /** Cancel the stroke in progress, or be done with the polygon; without one, choose the next class. */

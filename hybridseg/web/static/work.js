@@ -6,6 +6,7 @@ import { showJob, showState } from "./panel.js";
 import { saveFile } from "./savefile.js";
 
 const LABELLED = "The whole image is labelled; accept it with S, or correct it.";
+const ACCEPTED = "This image is accepted and stays as it is; smoothing is for those that are not.";
 const LOST = "The job ended without a result, perhaps because the program was restarted. Start it again.";
 
 /** Label the whole open image. */
@@ -84,6 +85,7 @@ export async function setSmoothing(page, values) {
   if (!set) return;
   page.smoothing.show(set);
   if (page.state) await page.reload(page.state.id);
+  if (page.state?.state === "done") page.messages.say(ACCEPTED);
 }
 
 /** Fetch the class list; true when its names or their order changed. */
