@@ -17,7 +17,7 @@ from hybridseg.hybrid.tilefolder import TileFolder
 from hybridseg.io.arrays import map_array
 from hybridseg.io.atomic import atomic_path
 from hybridseg.io.damage import list_damage
-from hybridseg.io.locks import lock_output
+from hybridseg.io.locks import lock_output, remove_leftovers
 from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.progress import Progress, no_progress
 
@@ -61,6 +61,7 @@ def cache_features(
     stamps = [_stamp(folder.root / name, name) for name in folder.names]
     # Another training on the same tiles computes what this one needs.
     with lock_output(home, wait=True):
+        remove_leftovers(home)
         _prepare(home, stamps, n_features)
         features = map_array(home / "features.npy", "r+")
         done = map_array(home / "done.npy", "r+")
