@@ -122,7 +122,7 @@ def list_archived(path: Path) -> list[Path]:
         if archive is None:
             return []
         with zipfile.ZipFile(archive) as opened:
-            names = [one.filename for one in opened.infolist() if not one.is_dir()]
+            names = [one.filename for one in opened.infolist() if one.filename and not one.is_dir()]
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         # GDAL says more of it.
         return []
