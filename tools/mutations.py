@@ -516,7 +516,7 @@ BREAKS = {
         ("dense/readers.py", "tempfile.TemporaryFile(", "tempfile.NamedTemporaryFile(", "dense/test_readers.py"),
         ("models/layers.py", "get_strategy().num_replicas_in_sync < 2", "get_strategy() is not None",
          "dense/test_replicas.py"),
-        ("models/layers.py", "value * self._enlargement if", "value if", "dense/test_replicas.py"),
+        ("models/layers.py", "value * self._correction if", "value if", "dense/test_replicas.py"),
         ("dense/policy.py", "low = tf.reduce_min(images, (1, 2),", "low = tf.reduce_min(images, (1, 2, 3),",
          "dense/test_policy.py"),
         ("dense/feed.py", "return sample[0]", "return 0", "dense/test_feed.py"),

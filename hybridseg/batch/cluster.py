@@ -236,9 +236,9 @@ def _quiet_dask() -> Iterator[None]:
 
 @contextmanager
 def _steering(client: Client) -> Iterator[None]:
-    """Give a running scheduler the settings that one started here has, and its own back at the end."""
+    """Use our settings on a running scheduler, and restore its own at the end."""
 
-    # Sent as it stands here: a scheduler may lack this package.
+    # Pickled by value: the scheduler may not have this package installed.
     def steer(dask_scheduler: Any, failures: int, saturation: float) -> tuple[int, float]:
         before = dask_scheduler.allowed_failures, dask_scheduler.WORKER_SATURATION
         dask_scheduler.allowed_failures, dask_scheduler.WORKER_SATURATION = failures, saturation
@@ -247,7 +247,7 @@ def _steering(client: Client) -> Iterator[None]:
         return before
 
     before = None
-    # One that refuses works as well, and only tries more often what ends its worker.
+    # A scheduler that refuses works too; it only retries more often what ends its worker.
     with suppress(Exception):
         before = client.run_on_scheduler(steer, failures=_ALLOWED_FAILURES, saturation=_WORKER_SATURATION)
     try:

@@ -23,15 +23,15 @@ def make_norm(name: str, *, momentum: float = MOMENTUM, epsilon: float = 1e-3) -
         return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name)
 
     class SharedNorm(layers.BatchNormalization):
-        """Keeps the variance of the population, as tf_keras does it for a single copy, and not that of the sample."""
+        """Keeps the unbiased variance in its moving average, as tf_keras does for a single copy."""
 
         def _calculate_mean_and_var(self, inputs: Any, *args: Any, **settings: Any) -> Any:
             n_values = tf.cast(sum_copies(tf.reduce_prod(tf.shape(inputs)[:-1])), self.dtype)
-            self._enlargement = n_values / tf.maximum(n_values - 1, 1)
+            self._correction = n_values / tf.maximum(n_values - 1, 1)
             return super()._calculate_mean_and_var(inputs, *args, **settings)
 
         def _assign_moving_average(self, variable: Any, value: Any, *args: Any) -> Any:
-            value = value * self._enlargement if variable is self.moving_variance else value
+            value = value * self._correction if variable is self.moving_variance else value
             return super()._assign_moving_average(variable, value, *args)
 
     return SharedNorm(momentum=momentum, epsilon=epsilon, synchronized=True, name=name)
