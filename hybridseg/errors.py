@@ -19,9 +19,10 @@ _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u
 _OPENING, _CLOSING = re.compile(r"(?<!\w)['\"]"), re.compile(r"(?<!\\)(?:\\\\)*(['\"])(?!\w)")
 # What a line echoes, of which what stands in quotes has a half; texts that short are not counted.
 MAX_ECHO, _MAX_QUOTED, _SHORT = 200, 100, 40
-_MAX_PART, _MAX_PATH, _MAX_LINE, _MAX_LINES = 255, 1000, 800, 100
+_MAX_PART, _MAX_LINE, _MAX_LINES = 255, 800, 100
 _MAX_TEXT, _MAX_PATH_BYTES = 20_000, 4_000
-_WORD = re.compile(rf"\S{{{_SHORT + 1},}}")
+# And a stop after it.
+_WORD = re.compile(rf"(\S{{{_SHORT + 1},}}?)([:,;]?)(?!\S)")
 
 
 def escape_controls(text: str) -> str:
@@ -50,7 +51,7 @@ def tidy(text: str) -> str:
     """Return a message in which nothing that was quoted is long, so that what it says first and last is seen.
 
     Of all that is longer than 40 characters, a line keeps 200: of what stands in quotes 100 (of a path 200), of another
-    word 200. A path without quotes, as the user typed it, stays as it is while it can be one. A line keeps 800
+    word 200. Paths without quotes, as the user typed them, keep 200 each, however many there are. A line keeps 800
     characters besides its paths, and all lines 20,000. Control characters are escaped.
 
     Examples
@@ -107,11 +108,12 @@ def _tidy_line(line: str) -> str:
 
     def cut_word(match: re.Match[str]) -> str:
         nonlocal in_paths
-        word = match[0]
-        if "/" in word and len(word) <= _MAX_PATH and all(len(part) <= _MAX_PART for part in word.split("/")):
-            in_paths += len(word)
-            return word
-        return cut(word, MAX_ECHO)
+        word, stop = match.groups()
+        if "/" not in word or any(len(part) > _MAX_PART for part in word.split("/")):
+            return cut(word, MAX_ECHO) + stop
+        word = shorten(word, MAX_ECHO)
+        in_paths += len(word)
+        return word + stop
 
     # Quotes first: what is in them may have blanks.
     parts, done = [], 0

@@ -41,9 +41,11 @@ def test_what_a_message_keeps():
     told = str(BadInput(f"{LONG!r} is not a colour; write it like #556B2F"))
     assert told.startswith("'ЖЖ") and told.endswith("Ж' is not a colour; write it like #556B2F")
     assert str(MissingPackage(LONG)) == str(MissingInput(LONG)) and len(str(MissingInput(LONG))) == 200
-    # A path stays as it was typed, while it can be one.
-    path = "/data/" + "/".join(["a" * 100] * 5) + "/photo.jpg"
-    assert str(MissingInput(f"there is no file {path}")) == f"there is no file {path}"
+    # A path stays as it was typed, but for its middle if it is long; and every one in a message.
+    path = "/data/" + "a" * 180 + "/photo.jpg"
+    assert str(MissingInput(f"there is no file {path}: no {path}")) == f"there is no file {path}: no {path}"
+    told = str(MissingInput(f"there is no file {path.replace('/', '/' + 'b' * 100 + '/')}"))
+    assert told.startswith("there is no file /bbb") and told.endswith("b/photo.jpg") and len(told) == 217
     assert len(str(MissingInput(f"there is no file /{LONG}"))) < 250
     # English has apostrophes.
     text = "it's " * 50 + "the users' files don't fit, and 'sand' isn't one"
@@ -56,7 +58,7 @@ def test_what_a_message_keeps():
     # However many there are in it, a line keeps 200 characters of what is long, and what is short.
     told = tidy(f"{LONG!r} is not {LONG!r}, {LONG} or {'Ж ' * 500!r}, but 'sand' {'x' * 90}")
     assert told.count("Ж") + told.count("x") < 280 and "'sand'" in told and len(told) < 330
-    # Paths are what the user typed, and what is said of them is seen.
+    # What is said of paths is seen.
     told = tidy(f"there is no file {path}: {'Ж, ' * 900}; do that")
     assert path in told and told.endswith("; do that") and len(told) <= 801 + len(path)
     assert tidy("a\n" * 500).endswith("... and 402 more lines")
