@@ -11,9 +11,10 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable, count_labels, labels_to_seeds
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.labelpng import encode_overlay
+from hybridseg.labelling.elsewhere import Elsewhere
 from hybridseg.labelling.entries import OpenImage
 from hybridseg.labelling.newest import Newest
-from hybridseg.labelling.spreading import SpreadOptions, paint_over, reduce_seeds, spread_seeds
+from hybridseg.labelling.spreading import SpreadOptions, list_seeded, paint_over, reduce_seeds, spread_seeds
 from hybridseg.labelling.suggesting import Suggester
 from hybridseg.learning.experience import Lessons
 from hybridseg.learning.features import NONE
@@ -26,17 +27,21 @@ Teach = Callable[[ClassTable], Lessons]
 
 @dataclass(frozen=True)
 class Preview:
-    """A PNG of a window in reduced size, and how many of its pixels each class has."""
+    """A PNG of a window in reduced size, and how many of its pixels each class has.
+
+    It is the last one if all scribbles on the image have taught the classifier; otherwise the next one knows more.
+    """
 
     picture: bytes
     counts: list[int]
+    is_last: bool = True
 
 
 class Previewer:
     """Computes one preview at a time; a newer request ends it."""
 
     def __init__(self) -> None:
-        self._newest = Newest()
+        self._newest, self._elsewhere = Newest(), Elsewhere()
 
     def preview(
         self,
@@ -47,7 +52,7 @@ class Previewer:
         teach: Teach | None = None,
         suggester: Suggester | None = None,
     ) -> Preview | None:
-        """Spread the scribbles in a window of an image.
+        """Spread the scribbles in a window of an image; a classifier learns from all of them.
 
         Parameters
         ----------
@@ -61,14 +66,16 @@ class Previewer:
         Returns
         -------
         Preview or None
-            None when a newer request came in between, or there is neither a scribble nor a suggestion.
+            None when a newer request came in between, or there is neither a scribble in the window, nor two classes
+            elsewhere, nor a suggestion.
 
         Raises
         ------
         BadInput
             When the window lies outside of the image.
         """
-        return self._newest.ask(lambda: _draw_preview(opened, _clip(opened, window), options, teach, suggester))
+        parts = _clip(opened, window)
+        return self._newest.ask(lambda: _draw_preview(opened, parts, options, teach, suggester, self._elsewhere))
 
 
 def _clip(opened: OpenImage, window: tuple[int, int, int, int]) -> tuple[slice, slice]:
@@ -85,6 +92,7 @@ def _draw_preview(
     options: SpreadOptions,
     teach: Teach | None,
     suggester: Suggester | None,
+    elsewhere: Elsewhere,
 ) -> Preview | None:
     # Scribbles beside the window influence it too, as far as the CRF reaches.
     usual_scale = options.scale_for(opened.windows.shape)
@@ -94,9 +102,10 @@ def _draw_preview(
         seeds = opened.drawing.seeds["scribbles"][outer].copy()
         painted = opened.drawing.seeds["result"][inner].copy()
         table = opened.table
-    if not seeds.any() and suggester is None:
-        return None
     scale = min(usual_scale, math.sqrt(_MAX_CRF_PIXELS / seeds.size))
+    others, is_last = elsewhere.sample(opened, outer, kind=options.features, scale=scale, usual_scale=usual_scale)
+    if not seeds.any() and suggester is None and len(list_seeded(seeds, others)) < 2:
+        return None
     read = opened.windows.read if options.features == NONE else opened.windows.read_all
     image = read(*outer, reduce_shape((seeds.shape[0], seeds.shape[1]), scale))
     # The kernel keeps its width in pixels of the image itself.
@@ -113,7 +122,7 @@ def _draw_preview(
         suggested = suggested.cut(*outer, (image.shape[0], image.shape[1]))
     labels = spread_seeds(
         image, small_seeds, n_classes=len(table), options=crf, features=options.features, specks=specks,
-        lessons=teach(table) if teach else None, suggested=suggested,
+        lessons=teach(table) if teach else None, suggested=suggested, elsewhere=others,
     )  # fmt: skip
     shape = reduce_shape((painted.shape[0], painted.shape[1]), scale)
     rows, cols = (
@@ -123,7 +132,8 @@ def _draw_preview(
     labels = paint_over(labels[np.ix_(rows, cols)], resize_nearest(painted, shape))
     if (valid := opened.windows.valid()) is not None:
         labels[~resize_nearest(valid[inner], shape)] = VOID
-    return Preview(encode_overlay(labels_to_seeds(labels), table), count_labels(labels)[: len(table)].tolist())
+    counts = count_labels(labels)[: len(table)].tolist()
+    return Preview(encode_overlay(labels_to_seeds(labels), table), counts, is_last)
 
 
 def _widen(part: slice, margin: int, size: int) -> slice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from hybridseg.classes import VOID, seeds_to_labels
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels, refine_probs
 from hybridseg.errors import BadInput
-from hybridseg.learning.classify import LearnedProbs, learn_probs
+from hybridseg.learning.classify import LearnedProbs, Samples, learn_probs
 from hybridseg.learning.correction import CorrectedProbs, Suggested, guess_some
 from hybridseg.learning.experience import Lessons
 from hybridseg.learning.features import DEEP, FEATURES, NONE
@@ -104,6 +105,7 @@ def spread_seeds(
     specks: float = 0.0,
     lessons: Lessons | None = None,
     suggested: Suggested | None = None,
+    elsewhere: Sequence[Samples] = (),
     progress: Progress = no_progress,
 ) -> np.ndarray:
     """Compute the class of every pixel from seeds on some.
@@ -123,6 +125,8 @@ def spread_seeds(
         What other images have taught the classifier.
     suggested : Suggested or None
         What a model says of the image, of all classes: the seeds may then be none, and correct it.
+    elsewhere : sequence of Samples
+        Of the seeds on other parts of a larger image, from which a classifier learns, too.
 
     Returns
     -------
@@ -140,11 +144,12 @@ def spread_seeds(
     """
     small_seeds, picture = reduce_seeds(seeds, (image.shape[0], image.shape[1])), image[..., :3]
     learned = None
-    if features != NONE and len(np.unique(small_seeds[small_seeds > 0])) > (suggested is None):
+    if features != NONE and len(list_seeded(small_seeds, elsewhere)) > (suggested is None):
         guesses = guess_some(suggested) if suggested is not None else None
         learned = learn_probs(
-            image, small_seeds, kind=features, gt_prob=options.gt_prob, lessons=lessons, guesses=guesses
-        )
+            image, small_seeds, kind=features, gt_prob=options.gt_prob, lessons=lessons, guesses=guesses,
+            elsewhere=elsewhere,
+        )  # fmt: skip
     probs: LearnedProbs | CorrectedProbs | None = learned
     if suggested is not None:
         probs = CorrectedProbs.of(suggested, learned, small_seeds, gt_prob=options.gt_prob)
@@ -157,6 +162,11 @@ def spread_seeds(
         raise BadInput("the CRF gave no pixel a class; trust the scribbles more (--gt-prob)")
     found = remove_specks(take_nearest(found, known), specks * found.size / seeds.size)
     return paint_over(resize_nearest(found, (seeds.shape[0], seeds.shape[1])), seeds)
+
+
+def list_seeded(seeds: np.ndarray, elsewhere: Sequence[Samples]) -> np.ndarray:
+    """Return the class ids of seeds, (rows, cols) uint8, and of those elsewhere: each once."""
+    return np.unique(np.concatenate([seeds[seeds > 0] - np.uint8(1), *(other.ids for other in elsewhere)]))
 
 
 def reduce_seeds(seeds: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

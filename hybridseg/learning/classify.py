@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from hybridseg.learning.softmax import LinearClassifier, fit_softmax
 
 # More samples change the result little, and take longer; a class keeps at least the second number, if it has as many.
 _MAX_SAMPLES, _LEAST_SAMPLES = 2000, 50
+# Of a part of the image that is not in view, which is kept in memory.
+_MAX_ELSEWHERE, _N_AROUND = 600, 150
 # Of all guesses of a model, beside 1 for all strokes (docs/decisions/021-pixel-classifier.md).
 _GUESS_WEIGHT = 0.03
 
@@ -23,6 +26,35 @@ class Guesses:
     rows: np.ndarray
     cols: np.ndarray
     ids: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What some seeded pixels of another part of the image are like.
+
+    Parameters
+    ----------
+    rows, cols, ids : numpy.ndarray
+        (n,), in no order: where they lie in that part, and their class ids.
+    features : numpy.ndarray
+        (n, features) floating.
+    around : numpy.ndarray
+        (m, features) floating: of pixels at random in the same part.
+    n_seeded : float
+        For how many seeded pixels they stand.
+    """
+
+    rows: np.ndarray
+    cols: np.ndarray
+    ids: np.ndarray
+    features: np.ndarray
+    around: np.ndarray
+    n_seeded: float
+
+    def keep(self, kept: np.ndarray) -> Samples:
+        """Return those of which `kept`, (n,) bool, holds."""
+        rows, cols, ids, features = (values[kept] for values in (self.rows, self.cols, self.ids, self.features))
+        return Samples(rows, cols, ids, features, self.around, self.n_seeded * float(kept.mean()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +97,7 @@ def learn_probs(
     gt_prob: float,
     lessons: Lessons | None = None,
     guesses: Guesses | None = None,
+    elsewhere: Sequence[Samples] = (),
 ) -> LearnedProbs:
     """Train a classifier on the seeded pixels of an image, and let it say what the others are.
 
@@ -73,7 +106,8 @@ def learn_probs(
     image : numpy.ndarray
         (rows, cols, bands) uint8, see `PixelFeatures`.
     seeds : numpy.ndarray
-        (rows, cols) uint8 with at least two classes, or one and guesses: 0 = unlabelled, class k is k + 1.
+        (rows, cols) uint8: 0 = unlabelled, class k is k + 1. With what is known from elsewhere, or guessed, at least
+        two classes.
     kind : {"color", "deep"}
         What it knows of a pixel.
     gt_prob : float
@@ -82,11 +116,21 @@ def learn_probs(
         What other images have taught.
     guesses : Guesses or None
         What a model holds some pixels for: it teaches a little, too.
+    elsewhere : sequence of Samples
+        Of other parts of the image: all seeded pixels count the same, wherever they lie.
     """
-    features = PixelFeatures(image, kind)
-    rows, cols = _choose_samples(seeds)
-    samples, deviation = features.sample(rows, cols)
+    features, n_own = PixelFeatures(image, kind), int(np.count_nonzero(seeds))
+    n_seeded = n_own + sum(other.n_seeded for other in elsewhere)
+    rows, cols = _choose_samples(seeds, round(_MAX_SAMPLES * n_own / n_seeded) if n_own else 0)
+    samples, around = features.sample(rows, cols)
     sample_ids, weights = seeds[rows, cols] - np.uint8(1), None
+    if elsewhere:
+        n_each = [max(round(_MAX_SAMPLES * other.n_seeded / n_seeded), _LEAST_SAMPLES) for other in elsewhere]
+        pairs = list(zip(elsewhere, n_each, strict=True))
+        samples = np.concatenate([samples, *(other.features[:n] for other, n in pairs)])
+        sample_ids = np.concatenate([sample_ids, *(other.ids[:n] for other, n in pairs)])
+        around = np.concatenate([_thin(around), *(other.around for other in elsewhere)])
+    deviation = features.measure_deviation(around)
     if lessons is not None:
         samples, sample_ids, weights = lessons.add(samples, sample_ids)
     if guesses is not None:
@@ -97,6 +141,25 @@ def learn_probs(
     class_ids, targets = np.unique(sample_ids, return_inverse=True)
     classifier = fit_softmax(samples, targets, n_classes=len(class_ids), weights=weights, deviation=deviation)
     return LearnedProbs(class_ids.astype(np.uint8), features, classifier, seeds, gt_prob)
+
+
+def sample_seeds(image: np.ndarray, seeds: np.ndarray, kind: str) -> Samples:
+    """Return what some seeded pixels of a part of an image are like, see `learn_probs`.
+
+    Examples
+    --------
+    >>> image, seeds = np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32), np.uint8)
+    >>> seeds[4:8, 4:8] = 2
+    >>> found = sample_seeds(image, seeds, "color")
+    >>> found.ids.tolist() == [1] * 16, found.n_seeded
+    (True, 16)
+    """
+    rows, cols = _choose_samples(seeds, _MAX_ELSEWHERE)
+    order = np.random.default_rng(0).permutation(len(rows))
+    rows, cols = rows[order], cols[order]
+    features, around = (values.astype(np.float16) for values in PixelFeatures(image, kind).sample(rows, cols))
+    n_seeded = int(np.count_nonzero(seeds))
+    return Samples(rows, cols, seeds[rows, cols] - np.uint8(1), features, _thin(around), n_seeded)
 
 
 def plant_seeds(probs: np.ndarray, seeds: np.ndarray, class_ids: np.ndarray, *, gt_prob: float) -> None:
@@ -117,14 +180,18 @@ def plant_seeds(probs: np.ndarray, seeds: np.ndarray, class_ids: np.ndarray, *, 
     probs[rows, cols, lanes] = gt_prob
 
 
-def _choose_samples(seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows and columns of seeded pixels: all, or of too many of a class some at random."""
+def _thin(around: np.ndarray) -> np.ndarray:
+    return around[:: max(len(around) // _N_AROUND, 1)]
+
+
+def _choose_samples(seeds: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and columns of seeded pixels: all, or of more than `most` some of each class at random."""
     rows, cols = np.nonzero(seeds)
     classes, rng = seeds[rows, cols], np.random.default_rng(0)
     kept = []
     for class_id in np.unique(classes):
         own = np.flatnonzero(classes == class_id)
-        n_kept = max(_MAX_SAMPLES * len(own) // len(rows), _LEAST_SAMPLES)
-        kept.append(rng.permutation(own)[:n_kept] if len(rows) > _MAX_SAMPLES else own)
-    chosen = np.concatenate(kept)
+        n_kept = max(most * len(own) // len(rows), _LEAST_SAMPLES)
+        kept.append(rng.permutation(own)[:n_kept] if len(rows) > most else own)
+    chosen = np.concatenate(kept) if kept else np.zeros(0, int)
     return rows[chosen], cols[chosen]

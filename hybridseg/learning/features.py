@@ -69,19 +69,18 @@ class PixelFeatures:
         return np.concatenate(parts).astype(np.float32)
 
     def sample(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the features of some pixels, at least one, and by how much each feature varies around them.
+        """Return the features of some pixels, and of others at random in the windows where these lie.
 
         Returns
         -------
         samples : numpy.ndarray
             (n, features) float32.
-        deviation : numpy.ndarray
-            (features,) float32, above 0: on pixels at random in the windows that were looked at, since strokes lie
-            where a class is like itself. It is smaller for a feature that is to count for more.
+        around : numpy.ndarray
+            (about 2,000, features) float32; from all windows when no pixel is asked for.
         """
         windows = self._list_windows(slice(0, self.shape[0]), slice(0, self.shape[1]))
         parts = [(window, _find_within(window, rows, cols)) for window in windows]
-        parts = [(window, inside) for window, inside in parts if len(inside)]
+        parts = [(window, inside) for window, inside in parts if len(inside)] or parts
         rng, found, around, n_each = np.random.default_rng(0), [], [], -(-_N_MEASURED // len(parts))
         for window, inside in parts:
             pyramid = self._compute(window)
@@ -89,8 +88,19 @@ class PixelFeatures:
             down, across = (rng.integers(part.start, part.stop, n_each) for part in (window.rows, window.cols))
             around.append(sample_features(pyramid, down - window.top, across - window.left))
         order = np.argsort(np.concatenate([inside for _, inside in parts]))
-        deviation = np.maximum(np.concatenate(around).std(axis=0), _LEAST_DEVIATION) / self._weigh()
-        return np.concatenate(found)[order], deviation.astype(np.float32)
+        return np.concatenate(found)[order], np.concatenate(around)
+
+    def measure_deviation(self, around: np.ndarray) -> np.ndarray:
+        """Return by how much each feature varies in an image, (features,) float32, above 0.
+
+        It is smaller for a feature that is to count for more.
+
+        Parameters
+        ----------
+        around : numpy.ndarray
+            (n, features) of pixels at random, see `sample`: strokes lie where a class is like itself.
+        """
+        return (np.maximum(around.std(axis=0), _LEAST_DEVIATION) / self._weigh()).astype(np.float32)
 
     def score(self, weights: np.ndarray, rows: slice, cols: slice) -> np.ndarray:
         """Return linear scores of the pixels of a part of the image, see `score_pixels`."""

@@ -178,6 +178,7 @@ def _add_wishes(app: Flask, session: LabelSession) -> None:
             return Response(status=204)
         response = send_picture(found.picture)
         response.headers["X-Class-Pixels"] = ",".join(map(str, found.counts))
+        response.headers["X-Is-Last"] = str(int(found.is_last))
         return response
 
     @app.post("/api/images/<image_id>/superpixels")

@@ -33,7 +33,7 @@ def test_windows_give_about_what_one_gives(stripes, monkeypatch):
     whole = PixelFeatures(stripes, DEEP)
     rows, cols = np.array([90, 3, 40, 50]), np.array([100, 3, 31, 159])
     weights = np.random.default_rng(0).normal(size=(1008, 2)).astype(np.float32)
-    (samples, deviation), scores = whole.sample(rows, cols), whole.score(weights, slice(0, 96), slice(0, 160))
+    (samples, around), scores = whole.sample(rows, cols), whole.score(weights, slice(0, 96), slice(0, 160))
     np.testing.assert_allclose(scores[rows, cols], samples @ weights, atol=1e-4)
     monkeypatch.setattr(features_module, "_MOST_SIDE", 64)
     monkeypatch.setattr(features_module, "_HALO", 32)
@@ -41,14 +41,17 @@ def test_windows_give_about_what_one_gives(stripes, monkeypatch):
     assert 0 < np.abs(parts - scores).mean() < 0.1 * scores.std()
     # Samples come in the order in which they were asked for.
     np.testing.assert_allclose(parts[rows, cols], whole.sample(rows, cols)[0] @ weights, atol=1e-4)
-    assert np.abs(np.log(whole.sample(rows, cols)[1] / deviation)).mean() < 0.1
+    deviation, other = (whole.measure_deviation(some) for some in (around, whole.sample(rows, cols)[1]))
+    assert np.abs(np.log(other / deviation)).mean() < 0.1
 
 
 def test_features_vary_by_the_image_and_not_by_the_strokes(stripes):
     """All samples are of one pixel, which does not vary at all."""
     place = np.array([40, 40, 40]), np.array([30, 30, 30])
     everywhere = np.random.default_rng(1).integers(0, (96, 160), (3000, 2)).T
-    samples, deviation = PixelFeatures(stripes, DEEP).sample(*place)
+    features = PixelFeatures(stripes, DEEP)
+    samples, around = features.sample(*place)
+    deviation = features.measure_deviation(around)
     expected = np.maximum(PixelFeatures(stripes, DEEP).sample(*everywhere)[0].std(axis=0), 0.05)
     assert samples.std(axis=0).max() < 1e-6 and np.abs(np.log(deviation / expected)).mean() < 0.1
 

@@ -9,6 +9,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.io.annotations.doodles import Stroke, StrokeLog, read_strokes, write_strokes
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.labelling.elsewhere import Elsewhere
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("quick_panels")]
 
@@ -273,9 +274,33 @@ def test_painting_on_the_result(tab, beach, strokes, on_sand, on_water):
     tab.saved()
     tab.shows(300, 80, WATER)
     assert [(s.tool, s.layer) for s in strokes()[2:]] == [("pen", "result"), ("erase", "result"), ("region", "result")]
+    tab.press("l", "p")
+    tab.scribble((300, 70), (300, 90))
+    tab.says("The result is painted here, and stays")
+    tab.press("z")
+    tab.saved()
     tab.accept()
     found = read_labelmap(beach / "coast_mres.mat")
     assert found.labels[300, [60, 80]].tolist() == [1, 0] and found.seeds[300, [60, 80]].tolist() == [0, 0]
+
+
+def test_the_live_result_is_asked_for_until_all_was_looked_at(tab, monkeypatch, on_sand, on_water):
+    asked, sample = [], Elsewhere.sample
+
+    def look(self, *args, **settings):
+        asked.append(args)
+        return sample(self, *args, **settings)[0], len(asked) > 2
+
+    monkeypatch.setattr(Elsewhere, "sample", look)
+    tab.press("2")
+    tab.scribble(*on_sand)
+    tab.poll(lambda: len(asked) == 3, "the live result is asked for again")
+    tab.wait("document.body.dataset.preview === 'shown'")
+    tab.page.wait_for_timeout(600)
+    assert len(asked) == 3
+    tab.press("1")
+    tab.scribble(*on_water)
+    tab.poll(lambda: len(asked) == 4, "the live result of the next stroke")
 
 
 def test_accept_and_next(label, browse, photos):

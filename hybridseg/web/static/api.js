@@ -74,7 +74,8 @@ export class Api {
   async postForPicture(path, body, signal) {
     const answer = await this.#change("POST", path, body, signal);
     if (answer.status === 204) return null;
-    return { blob: await answer.blob(), pixels: answer.headers.get("X-Class-Pixels").split(",").map(Number) };
+    const pixels = answer.headers.get("X-Class-Pixels").split(",").map(Number);
+    return { blob: await answer.blob(), pixels, isLast: answer.headers.get("X-Is-Last") === "1" };
   }
 
   /** Post JSON, get a map of whole numbers {values, shape}, or null where there is none. */

@@ -1,10 +1,13 @@
-// The live result: the scribbles in view spread by the CRF, drawn over the result layer.
+// The live result: the scribbles spread over what is in view, drawn over the result layer.
 
 import { imagePath } from "./api.js";
 
 const DELAY_MS = 300;
 
-/** Requests a preview a moment after the last change; a newer request cancels an older one. */
+/**
+ * Requests a preview a moment after the last change; a newer request cancels an older one. As long as the server has
+ * more to learn from the scribbles elsewhere, it is asked again.
+ */
 export class Preview {
   #api;
   #wish;
@@ -67,6 +70,7 @@ export class Preview {
       if (this.#request !== request) return bitmap?.close();
       this.#shown?.bitmap.close();
       this.#shown = bitmap ? { bitmap, window: wish.window, pixels: found.pixels } : null;
+      if (found && !found.isLast) this.schedule();
     } catch (error) {
       if (this.#request !== request) return;
       this.#hooks.onError(error);
