@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -59,6 +59,12 @@ class Cluster:
         """How many workers have the resource."""
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         return sum(worker.get("resources", {}).get(self.resource, 0) >= 1 for worker in workers)
+
+    @property
+    def n_per_machine(self) -> int:
+        """How many workers share the memory of a machine, at the most."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return max(Counter(worker["host"] for worker in workers).values(), default=1)
 
     def _count_wanted(self, *, is_ahead: bool, is_shared: bool) -> int:
         """Return how many calls to hand over at a time, so that no worker waits and nothing piles up."""

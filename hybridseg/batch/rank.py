@@ -88,11 +88,14 @@ def rank_results(folders: Sequence[Path], *, by: str | None = None, progress: Pr
     known = [order for order in ORDERS if any(getattr(image, order) is not None for image in ranked)]
     by = by or (DISAGREEMENT if len(folders) > 1 else next(iter(known), ENTROPY))
     if by not in known:
-        remedy = (
-            "run segment with --probabilities"
-            if by == ENTROPY
-            else "have several models vote (--model twice), or give the folders of several"
-        )
+        if problems and not ranked:
+            raise BadInput(f"none of these results can be compared; of the first one: {problems[0]}")
+        if by == ENTROPY:
+            remedy = "run segment with --probabilities"
+        elif len(folders) > 1:
+            remedy = "in no image do both say the class of a pixel; look at the results"
+        else:
+            remedy = "have several models vote (--model twice), or give the folders of several"
         raise BadInput(f"the {by} of these results is not known; {remedy}")
     other = ORDERS[1 - ORDERS.index(by)]
 

@@ -107,6 +107,8 @@ def segment(console: Console, **settings: Any) -> None:
         if plan.n_replaced:
             console.say(f"{_tell_replaced(plan)}; give another --out to keep them")
         refused = {images[i]: problem for i, problem in list_tasks(images, job, manifest)[1].items()}
+        if isinstance(mapper, Cluster):
+            job = replace(job, memory=replace(job.memory, n_processes=mapper.n_per_machine))
         if settings["send_model"] and isinstance(mapper, Cluster):
             job = replace(job, sent=mapper.send_models(job.model_paths))
         # Results may come from either: it is told, and no reason to make them again.

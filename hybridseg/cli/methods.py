@@ -131,6 +131,9 @@ def read_job(console: Console, settings: dict[str, Any]) -> SemsegJob | PredictJ
         tuple(map(find_model, settings["models"])), settings["labels_path"], settings["tile_size"],
         settings["input_range"], settings["model_engine"],
     )  # fmt: skip
+    for name, flag in (("dpi", "--dpi"), ("figure_format", "--format")):
+        if is_given(name) and not settings["figures"]:
+            raise click.UsageError(f"{flag} is for the figures, which --no-figures leaves out; give one of the two.")
     outputs = read_options(
         Outputs, settings, out_dir=settings.get("out_dir"),
         figures=read_options(FigureOptions, settings) if settings["figures"] else None,

@@ -109,6 +109,14 @@ def test_networks_run_where_a_worker_says_that_it_has_a_gpu(two_kinds):
     assert len(list(Cluster(two_kinds, 2, "", "FPGA")(name_worker, range(3), **ignored))) == 3, "nobody has it"
 
 
+def test_workers_share_the_memory_of_their_machine(two_kinds, monkeypatch):
+    cluster = Cluster(two_kinds, 2, "")
+    assert cluster.n_per_machine == 2
+    hosts = {"workers": {str(i): {"host": host} for i, host in enumerate("abbcb")}}
+    monkeypatch.setattr(two_kinds, "scheduler_info", lambda **_: hosts)
+    assert cluster.n_per_machine == 3
+
+
 @pytest.mark.slow
 def test_a_model_is_sent_by_content(two_kinds, photo, job, tmp_path):
     cluster = Cluster(two_kinds, 2, "")

@@ -75,6 +75,11 @@ def test_by_where_models_differ(survey):
     small = survey("small", {"p": ([0, 1], {}), "q": ([0, 0, 0, 0], {})})
     found = rank_results([one, small])
     assert names(found) == ["q.png"] and "another size than" in found.problems[0].message
+    smaller, nothing = survey("smaller", {"p": ([0, 1], {})}), survey("nothing", {"p": ([255] * 4, {})})
+    with pytest.raises(BadInput, match=r"can be compared; of the first one: .*p\.png: .*another size than"):
+        rank_results([nothing, smaller])
+    with pytest.raises(BadInput, match="in no image do both say the class of a pixel"):
+        rank_results([one, nothing])
     with pytest.raises(BadInput, match="no image in common"):
         rank_results([one, survey("none", {"z": ([0], {})})])
 

@@ -57,6 +57,12 @@ def settings_of(path):
     return json.loads(read_labelmap(path).made_by)["settings"]
 
 
+@pytest.mark.parametrize("words", [("--dpi", 50), ("--format", "pdf")])
+def test_figures_that_are_left_out_have_no_options(segment, tiny_model, words):
+    result = segment(tiny_model, *words)
+    assert result.exit_code == 2 and f"{words[0]} is for the figures, which --no-figures leaves out" in result.output
+
+
 def test_options_of_a_tile_classifier(segment, tiny_model, tmp_path):
     words = ("--crf-scale", 0.5, "--stride", 12, "--theta", 7, "--iterations", 3, "--report", "--keep-seeds")
     result = segment(tiny_model, *words)
