@@ -3,13 +3,14 @@
 The scribbles are drawn by a program that knows the truth: thin strokes in the large pieces of each class. What other
 programs make of the same scribbles stands beside it, restated in `rivals`.
 
-    python tests/benchmarks/bench_spread.py ../shared/data/obx
+    python tests/benchmarks/bench_spread.py ../shared/data/obx ../shared/data/satshore4
 """
 
 from __future__ import annotations
 
 import io
 import itertools
+import json
 import resource
 import sys
 import tempfile
@@ -31,8 +32,10 @@ from hybridseg.demo.scenes.scene import make_scene
 from hybridseg.demo.scenes.scribbles import draw_scribbles
 from hybridseg.hybrid.segmentation import reduce_image
 from hybridseg.io.annotations.strokes import mask_to_points
-from hybridseg.io.images import as_rgb8, read_image, write_image
+from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.rasters import quiet_rasterio
+from hybridseg.io.windows import open_windows
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.session import LabelSession
@@ -54,7 +57,7 @@ def spread(options: SpreadOptions, image: np.ndarray, seeds: np.ndarray) -> np.n
 
 
 def rival(run: Callable[..., np.ndarray], image: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    return run(reduce_image(image, SpreadOptions().scale_for(seeds.shape)), seeds)
+    return run(reduce_image(image[..., :3], SpreadOptions().scale_for(seeds.shape)), seeds)
 
 
 METHODS = [
@@ -66,20 +69,20 @@ METHODS = [
 ]
 
 
-def bench(name: str, pairs: Pairs) -> None:
-    """Print what each method makes of all strokes and of half of them."""
+def bench(name: str, pairs: Pairs, *, n_draws: int = N_DRAWS) -> None:
+    """Print what each method makes of all strokes and, drawn so many times, of half of them."""
     print(f"{len(pairs)} {name} of {pairs[0][0].shape[0]} x {pairs[0][0].shape[1]} pixels")
     for method, run in METHODS:
         told = []
-        for share, n_draws in ((1.0, 1), (0.5, N_DRAWS)):
+        for share, n_times in ((1.0, 1), (0.5, n_draws))[: 1 + (n_draws > 0)]:
             began = time.process_time()
             scores = score(
                 pairs,
                 lambda i, image, seeds, run=run, share=share: run(image, leave_out(seeds, share, seed=i)),
-                n_draws=n_draws,
+                n_draws=n_times,
             )
-            told.append(f"{scores}, {(time.process_time() - began) / len(pairs) / n_draws:.1f} s of a core")
-        print(f"  {method:18} {told[0]} each; with half of the strokes {told[1]}", flush=True)
+            told.append(f"{scores}, {(time.process_time() - began) / len(pairs) / n_times:.1f} s of a core")
+        print(f"  {method:18} {' each; with half of the strokes '.join(told)}", flush=True)
 
 
 def bench_others(pairs: Pairs) -> None:
@@ -177,14 +180,38 @@ def leave_out(seeds: np.ndarray, kept: float, *, seed: int) -> np.ndarray:
 
 
 def read_photos(folder: Path) -> Pairs:
-    """Read some of the labelled photos of a folder with images/, masks/ and train.txt, evenly spread."""
-    names = (folder / "train.txt").read_text().split()
-    table = ClassTable.from_names(["deep", "wet", "dry"])
-    pairs = []
+    """Read some of the labelled photos of a folder with images/, masks/ and classes.json, evenly spread."""
+    listed = folder / "train.txt"
+    names = listed.read_text().split() if listed.exists() else sorted(p.stem for p in folder.glob("images/*"))
+    table, pairs = ClassTable.from_names(json.loads((folder / "classes.json").read_text())["classes"]), []
     for name in names[:: len(names) // N_PHOTOS][:N_PHOTOS]:
         labels = read_labelmap(folder / "masks" / f"{name}.png", table=table).labels
-        pairs.append((as_rgb8(read_image(folder / "images" / f"{name}.jpg")), labels))
+        pairs.append((read_whole(next(folder.glob(f"images/{name}.*"))), labels))
     return pairs
+
+
+def read_whole(path: Path) -> np.ndarray:
+    """Read an image with all its bands, as the page does."""
+    windows = open_windows(path)
+    return windows.read_all(slice(0, windows.shape[0]), slice(0, windows.shape[1]), windows.shape)
+
+
+def take_picture(image: np.ndarray, sensor: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return what is read of an image, (rows, cols, 3) uint8, that a sensor has put into a TIFF."""
+    import rasterio
+
+    bands = sensor(image)
+    with tempfile.TemporaryDirectory() as folder, quiet_rasterio():
+        path = Path(folder, "a.tif")
+        with rasterio.open(path, "w", "GTiff", *bands.shape[1::-1], bands.shape[2], dtype=bands.dtype) as file:
+            file.write(bands.transpose(2, 0, 1))
+        return read_whole(path)
+
+
+SENSORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "without colours": lambda image: image.mean(axis=2, keepdims=True).astype(np.uint8),
+    "dark, of 16 bits": lambda image: image.astype(np.uint16) * 8 + 300,
+}
 
 
 def measure_waits() -> None:
@@ -239,9 +266,12 @@ def main() -> None:
     scenes = [(scene.image, scene.labels) for scene in map(make_scene, range(100, 100 + N_SCENES))]
     bench("synthetic scenes", scenes)
     bench_windows(scenes)
+    for name, sensor in SENSORS.items():
+        seen = [(take_picture(image, sensor), labels) for image, labels in scenes]
+        bench(f"the same scenes, {name},", seen, n_draws=0)
     for folder in sys.argv[1:]:
         photos = read_photos(Path(folder))
-        bench("photos", photos)
+        bench(f"images of {photos[0][0].shape[2]} bands from {folder}", photos)
         bench_windows(photos)
         bench_others(photos)
 
