@@ -339,7 +339,7 @@ BREAKS = {
         ("batch/plan.py", "large[len(large) - len(large) % n_workers :]", "large", "batch/test_parts.py"),
         ("dense/blending.py", "row + self.height <= top", "row < top", "batch/test_parts.py"),
         ("batch/jobs.py", "if not replaced:", "if replaced:", "batch/test_jobs.py"),
-        ("batch/jobs.py", "None if is_remote(path) else identify(path)", "None", "batch/test_manifest.py"),
+        ("batch/jobs.py", "None if needs_copy(path) else identify(path)", "None", "batch/test_manifest.py"),
         ("batch/manifest.py", 'if ".." in path.parts else path', "if False else path", "batch/test_manifest.py"),
         ("batch/jobs.py", "(TooLittleMemory, WriteFailed)", "TooLittleMemory", "batch/test_manifest.py"),
         ("batch/status.py", " if image not in manifest.refused", "", "cli/test_batch.py"),

@@ -40,7 +40,7 @@ from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import PREDSEG
-from hybridseg.io.remote import describe_source, find_tag, is_remote, local_copy, without_key
+from hybridseg.io.remote import describe_source, find_tag, local_copy, needs_copy, without_key
 from hybridseg.machine import forget_peak
 from hybridseg.models.cards import combine_fingerprint, hash_file, stamp_file
 from hybridseg.models.engines import LITERT
@@ -293,12 +293,13 @@ def run_jobs(
 
 def claim_outputs(outputs: Outputs, image_paths: Sequence[Path]) -> None:
     """Raise WriteFailed unless the folders of the results can be written."""
-    elsewhere = next(filter(is_remote, image_paths), None)
+    copied = next(filter(needs_copy, image_paths), None)
     if outputs.out_dir is not None:
         claim_folder(outputs.out_dir)
-    elif elsewhere is not None:
+    elif copied is not None:
         raise BadInput(
-            f"nothing can be written beside {describe_source(elsewhere)}; say where the results go, with --out"
+            f"nothing is written beside {describe_source(copied)}, which is copied first; say where the results go, "
+            "with --out"
         )
     if outputs.figures:
         for folder in {outputs.out_dir} if outputs.out_dir else {path.parent for path in image_paths}:
@@ -315,7 +316,7 @@ def _try_image(
     if mapper is None:
         job = job.find_models()
     # Asked before it is fetched: what changes meanwhile is done again.
-    tag = find_tag(source) if measured and is_remote(source) else ""
+    tag = find_tag(source) if measured and needs_copy(source) else ""
     try:
         with local_copy(source) as path:
             if measured:
@@ -336,8 +337,8 @@ def _report_death(task: tuple[int, Path], how: str) -> Attempt:
     i, path = task
     text = f"the process that worked on it {how}, {N_TRIES} times"
     problem = Problem(describe_source(path), f"{text}; work on it alone to see why, or cut it into parts")
-    # Of one that lies elsewhere nothing is here.
-    return Attempt(i, problem, None if is_remote(path) else identify(path))
+    # Of a copy nothing is left.
+    return Attempt(i, problem, None if needs_copy(path) else identify(path))
 
 
 def _segment_one(

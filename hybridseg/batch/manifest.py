@@ -27,7 +27,7 @@ from hybridseg.io.labels.labeltiff import list_sidecars
 from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import is_ours
 from hybridseg.io.rasters import check_regular
-from hybridseg.io.remote import describe_source, find_tag, is_remote
+from hybridseg.io.remote import describe_source, find_tag, is_remote, needs_copy
 from hybridseg.machine import read_peak
 from hybridseg.models.cards import hash_file, parse_fields, stamp_file
 
@@ -69,7 +69,7 @@ class ImageFacts:
     peak_mb : float
         The most memory that the process held meanwhile.
     tag : str
-        Of an image that lies elsewhere, what tells whether it has changed, see `hybridseg.io.remote.find_tag`.
+        Of an image that is copied first, what tells whether it has changed, see `hybridseg.io.remote.find_tag`.
     n_workers : int
         That shared its parts.
     """
@@ -301,8 +301,8 @@ class Manifest:
             return "the image has changed"
         if entry.result == FAILED:
             return FAILED
-        # What is written depends on the image, too; of one that lies elsewhere nothing else is known.
-        wanted = {self.path.parent / name for name in entry.written}.union(() if is_remote(image) else targets)
+        # What is written depends on the image, too; of one that is copied first nothing else is known.
+        wanted = {self.path.parent / name for name in entry.written}.union(() if needs_copy(image) else targets)
         # What a full disk or a dead machine left empty is missing, too.
         return "" if all(map(_is_filled, wanted)) else "a result is missing"
 
@@ -338,9 +338,9 @@ def is_there(key: str) -> bool:
 def is_same(image: Path, facts: ImageFacts) -> bool:
     """Return whether the file of an image is as it was; it is read only where its time has changed.
 
-    One that lies elsewhere is the same where nobody can tell.
+    One that is copied first is the same where nobody can tell.
     """
-    if is_remote(image):
+    if needs_copy(image):
         return facts.sha256 is not None and find_tag(image) in ("", facts.tag)
     stamp = stamp_file(image)
     if stamp == (facts.size, facts.mtime_ns):

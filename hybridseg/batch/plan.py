@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from hybridseg.batch.manifest import DONE, FAILED, Manifest, find_key, is_other
 from hybridseg.batch.parts import measure_parts
 from hybridseg.errors import HybridSegError, Problem, WriteFailed
+from hybridseg.io.geotiffs import read_shape
 from hybridseg.io.images import describe_image
-from hybridseg.io.remote import ask_tags, describe_source, is_remote, without_key
+from hybridseg.io.remote import ask_tags, describe_source, is_remote, needs_copy, without_key
 from hybridseg.markup import describe_bytes
 
 if TYPE_CHECKING:
@@ -140,8 +141,8 @@ def divide_tasks(tasks: Sequence[Task], job: Job, n_workers: int) -> tuple[list[
 
 def _count_parts(job: Job, image: Path) -> int:
     try:
-        # Of one that lies elsewhere nothing is known before it is fetched, which its worker does.
-        return 1 if is_remote(image) else job.count_parts(image)
+        # One that is copied first has no parts before, and its worker copies it.
+        return 1 if needs_copy(image) else job.count_parts(image)
     except HybridSegError:
         return 1
 
@@ -212,7 +213,7 @@ def check_disk(folder: Path, plan: Plan) -> None:
 
 def _explain_unreadable(image: Path) -> str:
     try:
-        describe_image(image)
+        _measure(image)
     except HybridSegError as error:
         return str(Problem.of(image, error))
     return ""
@@ -221,6 +222,10 @@ def _explain_unreadable(image: Path) -> str:
 def measure_megapixels(image: Path) -> float:
     """Return the megapixels of an image by its header, 0 where that cannot be read."""
     try:
-        return math.prod(describe_image(image).shape) / 1e6
+        return math.prod(_measure(image)) / 1e6
     except HybridSegError:
         return 0.0
+
+
+def _measure(image: Path) -> tuple[int, int]:
+    return read_shape(image) if needs_copy(image) else describe_image(image).shape

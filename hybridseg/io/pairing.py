@@ -12,10 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, one_line
+from hybridseg.io.geotiffs import COPIED_SUFFIXES
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 from hybridseg.io.locks import is_in_leftover
-from hybridseg.io.remote import as_source, describe_source, is_remote, list_archived
+from hybridseg.io.remote import as_source, describe_source, is_remote, list_archived, needs_copy
 from hybridseg.io.textfiles import read_lines
 
 logger = logging.getLogger(__name__)
@@ -182,7 +183,7 @@ def find_images(inputs: Iterable[Path], *, remote: bool = False) -> list[Path]:
     Parameters
     ----------
     remote : bool
-        Images may lie elsewhere, see `hybridseg.io.remote`.
+        Images may lie elsewhere, and be mosaics, see `hybridseg.io.remote`.
 
     Returns
     -------
@@ -199,10 +200,9 @@ def find_images(inputs: Iterable[Path], *, remote: bool = False) -> list[Path]:
     for path in inputs:
         is_list = not is_remote(path) and path.suffix.lower() == ".txt" and path.is_file()
         images = _read_list(path) if is_list else _expand(path)
-        if not remote and (elsewhere := next(filter(is_remote, images), None)):
-            raise BadInput(
-                f"{describe_source(elsewhere)} is no file of this machine; `hybridseg segment` takes such images"
-            )
+        if not remote and (other := next(filter(needs_copy, images), None)):
+            what = "no file of this machine" if is_remote(other) else "not a JPEG, PNG or TIFF image"
+            raise BadInput(f"{describe_source(other)} is {what}; `hybridseg segment` takes such images")
         if wrong := next((image for image in images if "\0" in str(image)), None):
             raise BadInput(f"{path} names {str(wrong)!r}, as no file can be called; write a path on each line")
         if not images:
@@ -226,7 +226,10 @@ def _expand(path: Path) -> list[Path]:
         return list_images(path)
     if not _is_pattern(path):
         return [path]
-    matches = keep_files(p for p in _match_pattern(path) if p.name.lower().endswith(IMAGE_SUFFIXES))
+    # Mosaics only where a pattern asks for them: their images lie beside them.
+    named = path.suffix.lower()
+    suffixes = (named,) if named in COPIED_SUFFIXES else IMAGE_SUFFIXES
+    matches = keep_files(p for p in _match_pattern(path) if p.name.lower().endswith(suffixes))
     return _leave_masks_out(p for p in matches if _is_photo(p)) or _list_matched_folders(path)
 
 

@@ -164,7 +164,7 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
     driver = sniff_format(path)
     if driver == "GTiff":
         check_tiff(Path(path))
-    _check_beside(Path(path))
+    check_beside(Path(path))
     # Without its smaller versions, for which GDAL would open that file and any that it names.
     options = {"OVERVIEW_LEVEL": "NONE"} if _has_erdas_beside(Path(path)) else {}
     with refuse_damage(path), quiet_rasterio(), rasterio.open(path, driver=driver, **options) as dataset:
@@ -216,7 +216,7 @@ def check_unpacking(path: str | os.PathLike[str], dataset: Any, *, n_bytes: int)
         )
 
 
-def _check_beside(path: Path) -> None:
+def check_beside(path: Path) -> None:
     """Raise BadInput where a mask or an overview beside a raster is no TIFF, or another file would never end.
 
     GDAL opens them by itself, a mask as whatever it is: it might name any file and any address.
@@ -231,7 +231,7 @@ def _check_beside(path: Path) -> None:
             if not is_tiff:
                 raise BadInput(f"{beside} beside it is not a TIFF, as masks and overviews are; move it away")
             check_tiff(beside, is_beside=True)
-            _check_beside(beside)
+            check_beside(beside)
             # GDAL finds the files of the raster for its mask, too; overviews beside it are left alone then.
             if _has_erdas_beside(beside) or (ending.lower() == ".msk" and _has_erdas_beside(path)):
                 raise BadInput(f"{beside} has a .aux of ERDAS Imagine beside it, which may name others; move that away")
@@ -249,7 +249,7 @@ def _check_beside(path: Path) -> None:
 
 
 def _has_erdas_beside(path: Path) -> bool:
-    """Return whether a file of ERDAS Imagine describes a raster; `_check_beside` has seen that it ends."""
+    """Return whether a file of ERDAS Imagine describes a raster; `check_beside` has seen that it ends."""
     for beside in (Path(f"{home}{ending}") for home in (path, path.with_suffix("")) for ending in (".aux", ".AUX")):
         try:
             with beside.open("rb") as file:

@@ -1,7 +1,8 @@
-"""Images that are no files of this machine: on the web, in an object store, or in an archive.
+"""Images that are copied before they are read: on the web, in an object store or an archive, and mosaics (VRT).
 
-They are named as GDAL names them, ``/vsicurl/https://...``, ``/vsis3/...``, ``/vsizip/...``, or by their address. Only
-what a user names so is fetched, and then it is a file like any other: nothing else here opens such a path.
+What is no file of this machine is named as GDAL names it, ``/vsicurl/https://...``, ``/vsis3/...``, ``/vsizip/...``, or
+by its address. Only what a user names so is fetched, and then it is a file like any other: nothing else here opens such
+a path.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.io.damage import hush
 from hybridseg.io.downloads import ask_headers
+from hybridseg.io.geotiffs import COPIED_SUFFIXES, copy_geotiff, make_tag
 from hybridseg.io.rasters import FORMATS
 
 _SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3/", "gs": "vsigs/", "az": "vsiaz/"}
@@ -73,6 +75,11 @@ def as_source(text: str) -> Path:
 def is_remote(path: Path) -> bool:
     """Return whether a path is one of GDAL, as `as_source` makes it."""
     return _REMOTE.match(str(path)) is not None
+
+
+def needs_copy(path: Path) -> bool:
+    """Return whether a path names what is copied before it is read: remote, or a mosaic, or a JPEG 2000 file."""
+    return is_remote(path) or path.suffix.lower() in COPIED_SUFFIXES
 
 
 def name_for_gdal(path: Path) -> str:
@@ -134,11 +141,13 @@ def list_archived(path: Path) -> list[Path]:
 
 @lru_cache(maxsize=100_000)
 def find_tag(path: Path) -> str:
-    """Return what tells whether a remote file has changed, where that can be had cheaply; empty where it cannot.
+    """Return what tells whether an image that is copied has changed, where that is cheap; empty where it is not.
 
-    Of a file on the web what its server says (ETag, or the time of its modification, and its size), of one in an
-    archive on this machine size and time of the archive.
+    Of a mosaic its text, and sizes and times of its images. Of a file on the web what its server says (ETag, or the
+    time of its modification, and its size), of one in an archive on this machine size and time of the archive.
     """
+    if not is_remote(path):
+        return make_tag(path)
     name = name_for_gdal(path)
     if found := re.match(r"^/vsicurl/(https?://.*)", name):
         try:
@@ -157,26 +166,30 @@ def find_tag(path: Path) -> str:
 
 
 def ask_tags(paths: Iterable[Path]) -> None:
-    """Ask for the tags of remote files side by side: `find_tag` then knows them, where each would take its time."""
+    """Ask for the tags of such images side by side: `find_tag` then knows them, where each would take its time."""
     with ThreadPoolExecutor(_MOST_QUESTIONS) as pool:
-        list(pool.map(find_tag, filter(is_remote, paths)))
+        list(pool.map(find_tag, filter(needs_copy, paths)))
 
 
 @contextmanager
 def local_copy(path: Path) -> Iterator[Path]:
-    """Yield a path as it is, or that of a copy of a remote image, which is there meanwhile.
+    """Yield a path as it is, or that of a copy where `needs_copy` holds, which is there meanwhile.
 
     Raises
     ------
     MissingInput, BadInput
         When it cannot be fetched, or is none of the formats that are read here.
     """
-    if not is_remote(path):
+    if not needs_copy(path):
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="hybridseg-") as folder:
-        target = Path(folder, without_key(path).name)
-        _fetch(path, target)
+        if is_remote(path):
+            target = Path(folder, without_key(path).name)
+            _fetch(path, target)
+        else:
+            target = Path(folder, f"{path.stem}.tif")
+            copy_geotiff(path, target)
         yield target
 
 

@@ -17,7 +17,6 @@ NOT_READERS = {
     "batch.madeby.add_settings": "it is given a record that this process made",
     "batch.manifest.measure_image": _THROUGH,
     "batch.parts.list_parts": "any bytes are the path of an image",
-    "batch.plan.measure_megapixels": _THROUGH,
     "batch.results.is_small": _THROUGH,
     "batch.sending.Parcel.pack": "it copies the bytes of a model that was loaded",
     "data.cocofetch.fetch_images": "it copies what it fetches, and looks at it with describe_image",

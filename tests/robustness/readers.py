@@ -32,12 +32,14 @@ from hybridseg.hybrid import evaltiles, tilefolder, tuning
 from hybridseg.hybrid.tiles import read_tile
 from hybridseg.io import (
     arrays,
+    geotiffs,
     images,
     jsonfiles,
     lazyimages,
     lmdbpages,
     lmdbstore,
     masks,
+    mosaics,
     rasters,
     remote,
     samples,
@@ -113,6 +115,18 @@ def read_raster(path: Path) -> None:
         images.measure_resolution(rasters.read_georeference(dataset))
 
 
+def copy_small(path: Path) -> None:
+    """Copy what is small: a large one takes its time."""
+    rasters.check_pixel_count(path, *geotiffs.read_shape(path))
+    (path.parent / OUT).mkdir(exist_ok=True)
+    geotiffs.copy_geotiff(path, path.parent / OUT / "a.tif")
+
+
+def copy_mosaic(path: Path) -> None:
+    """Copy what is damaged, or the mosaic that it is an image of."""
+    copy_small(path.with_name("mosaic.vrt") if path.suffix == ".tif" else path)
+
+
 def read_database(path: Path) -> None:
     database = lmdbstore.Database(path.parent)
     database.read(0)
@@ -179,6 +193,7 @@ def load_archive(path: Path) -> None:
 
 
 PICTURES = "pictures/*"
+MOSAICS = "mosaics/*.vrt mosaics/*.jp2 mosaics/*.j2k"
 LABELS = "labels/*.mat labels/*.png labels/*.tif"
 JSONS = "annotations/*.json texts/*.json results/*.json"
 VALUES = "texts/values/*.json"
@@ -203,6 +218,10 @@ READERS = tuple(
         ("io.windows.read_small", PICTURES, lambda path: windows.read_small(path, 8)),
         ("io.lazyimages.open_lazily", PICTURES, lambda path: lazyimages.open_lazily(path)[2:9, 3:20]),
         ("io.bands.stack_bands", PICTURES, lambda path: stack_bands([path, path])[0][:]),
+        ("io.mosaics.read_mosaic", "mosaics/*.vrt", mosaics.read_mosaic),
+        ("io.geotiffs.copy_geotiff", f"{MOSAICS} mosaics/*.tif", copy_mosaic, WRITES),
+        ("io.geotiffs.read_shape", MOSAICS, geotiffs.read_shape),
+        ("io.geotiffs.make_tag", MOSAICS, geotiffs.make_tag),
         ("io.labelled.load_labelled", "labels/map.png labels/map.tif", lambda path: load_labelled(
             Pair(path, path.with_name("colors.png")), datasets.make_label_reader(TABLE))),
         ("io.tiffcheck.check_tiff", "pictures/*.tif labels/*.tif", tiffcheck.check_tiff),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from mosaicseeds import write_mosaics
 
 from hybridseg.batch.manifest import MANIFEST_NAME, Entry, ImageFacts, Start
 from hybridseg.classes import ClassTable
@@ -37,8 +38,8 @@ TILE = 8
 def make_seeds(folder: Path) -> None:
     """Write all of them."""
     for make in (
-        write_pictures, write_labels, write_texts, write_annotations, write_records, write_database, write_classifier,
-        write_networks, write_sam, write_module, write_manifest, write_results,
+        write_pictures, write_mosaics, write_labels, write_texts, write_annotations, write_records, write_database,
+        write_classifier, write_networks, write_sam, write_module, write_manifest, write_results,
     ):  # fmt: skip
         home = folder / make.__name__.removeprefix("write_")
         home.mkdir(parents=True)
@@ -71,8 +72,7 @@ def write_pictures(folder: Path) -> None:
         write_image(folder / name, picture)
     write_image(folder / "grey16.png", picture[..., 0].astype(np.uint16) * 200)
     write_image(folder / "alpha.png", np.dstack([picture, labels * 100]))
-    palette = Image.fromarray(picture).quantize(8)
-    palette.save(folder / "palette.png", transparency=1)
+    Image.fromarray(picture).quantize(8).save(folder / "palette.png", transparency=1)
     exif = Image.Exif()
     exif[0x0112], exif[0x0132] = 6, "2018:10:06 13:56:01"
     Image.fromarray(picture).save(folder / "exif.jpg", exif=exif)

@@ -1,0 +1,283 @@
+"""Mosaics (VRT) and JPEG 2000 files as temporary GeoTIFFs: what is read of them is one more file like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from hybridseg.errors import BadInput, HybridSegError, located
+from hybridseg.io.damage import refuse_damage
+from hybridseg.io.labels.pngcheck import check_png
+from hybridseg.io.mosaics import Mosaic, Piece, is_within, read_mosaic
+from hybridseg.io.rasters import (
+    check_beside,
+    check_pixel_count,
+    check_regular,
+    check_unpacking,
+    open_raster,
+    quiet_rasterio,
+)
+from hybridseg.markup import describe_bytes
+
+COPIED_SUFFIXES = (".vrt", ".jp2", ".j2k")
+"""Of files that are copied before they are read."""
+
+_BLOCK = 256
+# About how many bytes of a mosaic are put together at a time.
+_PART_BYTES = 16 << 20
+# How a JP2 file begins, and the code in one, or alone, with what it says of its size.
+_JP2, _CODE = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
+_SIZES = struct.Struct(">4x8IH")
+_MAX_BOXES, _MAX_TILES = 1_000, 150_000
+_SETTINGS: dict[str, Any] = {
+    "driver": "GTiff", "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "deflate", "zlevel": 1,
+    "bigtiff": "if_safer",
+}  # fmt: skip
+
+
+def copy_geotiff(path: Path, target: Path) -> None:
+    """Write a mosaic or a JPEG 2000 file as a tiled GeoTIFF.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        Also where the disk may not have the room.
+    """
+    if path.suffix.lower() == ".vrt":
+        _copy_mosaic(read_mosaic(path), target)
+    else:
+        _copy_jpeg2000(path, target)
+
+
+def read_shape(path: Path) -> tuple[int, int]:
+    """Return rows and columns of a mosaic or a JPEG 2000 file, of which nothing is decoded.
+
+    Raises
+    ------
+    MissingInput, BadInput
+    """
+    if path.suffix.lower() == ".vrt":
+        mosaic = read_mosaic(path)
+        return mosaic.rows, mosaic.cols
+    with refuse_damage(path):
+        return _check_jpeg2000(path)
+
+
+def make_tag(path: Path) -> str:
+    """Return what tells whether such a file has changed, or any image of a mosaic: sizes and times."""
+    if path.suffix.lower() != ".vrt":
+        return _stamp(path)
+    try:
+        sources = read_mosaic(path).sources
+        stamps = [path.read_bytes(), *(_stamp(source).encode() for source in sources)]
+    except (HybridSegError, OSError):
+        return "unreadable"
+    return hashlib.sha256(b"\n".join(stamps)).hexdigest()
+
+
+def _stamp(path: Path) -> str:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _check_room(path: Path, target: Path, n_bytes: int) -> None:
+    free = shutil.disk_usage(target.parent).free
+    # Where nothing can be compressed, and the list of blocks.
+    needed = n_bytes + n_bytes // 50 + 1_000_000
+    if needed > free:
+        raise BadInput(
+            f"{path} takes up to {describe_bytes(needed)} as a GeoTIFF, and {target.parents[1]} has "
+            f"{describe_bytes(free)} free; set TMPDIR to a folder with more"
+        )
+
+
+def _check_jpeg2000(path: Path) -> tuple[int, int]:
+    """Return rows and columns of a JPEG 2000 file; its library takes memory for each tile as soon as it opens one."""
+    with check_regular(path).open("rb") as file:
+        head = file.read(len(_JP2))
+        if not head.startswith((_JP2, _CODE)):
+            raise BadInput(f"{path} is not a JPEG 2000 image; give one that is")
+        file.seek(_find_code(file) if head == _JP2 else 0)
+        if file.read(4) != _CODE:
+            raise ValueError("there is no image in it")
+        right, bottom, left, top, tile_cols, tile_rows, first_left, first_top, n_bands = _SIZES.unpack(
+            file.read(_SIZES.size)
+        )
+    n_tiles = math.ceil((right - first_left) / tile_cols) * math.ceil((bottom - first_top) / tile_rows)
+    if n_tiles * n_bands > _MAX_TILES:
+        raise BadInput(
+            f"{path} has {n_tiles:,} tiles of {n_bands} bands; save it in larger tiles, of 1024 x 1024 pixels"
+        )
+    rows, cols = bottom - top, right - left
+    # A tile is unpacked as a whole, into four bytes for each sample.
+    tile = min(tile_rows, rows), min(tile_cols, cols)
+    check_pixel_count(f"a tile of {path}", *tile, pixel_bytes=4 * n_bands)
+    return rows, cols
+
+
+def _find_code(file: BinaryIO) -> int:
+    """Return where the code begins in a JP2 file, which is made of boxes."""
+    start = len(_JP2)
+    for _ in range(_MAX_BOXES):
+        file.seek(start)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        n_head = 16 if size == 1 else 8
+        if kind == b"jp2c":
+            return start + n_head
+        size = struct.unpack(">Q", file.read(8))[0] if size == 1 else size
+        if size < n_head:
+            break
+        start += size
+    raise ValueError("there is no image in it")
+
+
+def _copy_jpeg2000(path: Path, target: Path) -> None:
+    import rasterio
+    import rasterio.shutil
+
+    settings = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_NUM_THREADS": "1"}
+    with refuse_damage(path), quiet_rasterio(), rasterio.Env(**settings):
+        rows, cols = _check_jpeg2000(path)
+        check_beside(path)
+        with rasterio.open(path, driver="JP2OpenJPEG") as dataset:
+            _check_room(path, target, rows * cols * sum(np.dtype(kind).itemsize for kind in dataset.dtypes))
+            rasterio.shutil.copy(dataset, target, **_SETTINGS)
+
+
+def _copy_mosaic(mosaic: Mosaic, target: Path) -> None:
+    import rasterio
+    from rasterio.enums import ColorInterp
+    from rasterio.windows import Window
+
+    path, n_bands = mosaic.path, len(mosaic.colors)
+    pieces_of: dict[Path, list[Piece]] = {source: [] for source in mosaic.sources}
+    for piece in mosaic.pieces:
+        pieces_of[piece.path].append(piece)
+    for source, pieces in pieces_of.items():
+        with located(path):
+            _check_source(source, pieces, mosaic.dtype)
+    _check_room(path, target, mosaic.n_bytes)
+    profile = {
+        "height": mosaic.rows, "width": mosaic.cols, "count": n_bands, "dtype": mosaic.dtype,
+        "nodata": mosaic.nodata, "interleave": "pixel" if n_bands <= 4 else "band", "sparse_ok": True,
+    }  # fmt: skip
+    with refuse_damage(path, what="cannot be put together", remedy="see that all of its images can be read"):
+        if mosaic.georeference and mosaic.georeference.transform:
+            profile["transform"] = rasterio.Affine(*mosaic.georeference.transform)
+        if mosaic.georeference and mosaic.georeference.crs:
+            # Of a name or an address, GDAL would read the file.
+            profile["crs"] = rasterio.crs.CRS.from_wkt(mosaic.georeference.crs)
+        with (
+            quiet_rasterio(),
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+            rasterio.open(target, "w", **_SETTINGS, **profile) as dataset,
+        ):
+            dataset.colorinterp = [ColorInterp[color] for color in mosaic.colors]
+            for rows, cols, pieces in _cut(mosaic):
+                canvas = np.full((n_bands + mosaic.has_mask, rows[1] - rows[0], cols[1] - cols[0]), mosaic.fill or 0,
+                                 mosaic.dtype)  # fmt: skip
+                canvas[n_bands:] = 0
+                for piece in pieces:
+                    with located(path):
+                        _draw(piece, canvas, rows[0], cols[0])
+                window = Window(cols[0], rows[0], canvas.shape[2], canvas.shape[1])
+                dataset.write(canvas[:n_bands], window=window)
+                if mosaic.has_mask:
+                    dataset.write_mask(canvas[n_bands] != 0, window=window)
+
+
+def _cut(mosaic: Mosaic) -> Iterator[tuple[tuple[int, int], tuple[int, int], list[Piece]]]:
+    """Yield parts of a mosaic, whole blocks, with what lies in them; where nothing does, there is none."""
+    pixel_bytes = math.ceil(mosaic.n_bytes / (mosaic.rows * mosaic.cols))
+    n_cols = min(mosaic.cols, _fit_blocks(_BLOCK * pixel_bytes))
+    n_rows = _fit_blocks(n_cols * pixel_bytes)
+    places = np.array([piece.place for piece in mosaic.pieces]).reshape(-1, 4)
+    ends = places[:, :2] + places[:, 2:]
+    for top in range(0, mosaic.rows, n_rows):
+        bottom = min(top + n_rows, mosaic.rows)
+        in_rows = np.flatnonzero((places[:, 1] < bottom) & (ends[:, 1] > top))
+        starts = range(0, mosaic.cols, n_cols) if len(in_rows) else ()
+        for left in starts:
+            right = min(left + n_cols, mosaic.cols)
+            found = in_rows[(places[in_rows, 0] < right) & (ends[in_rows, 0] > left)]
+            if len(found):
+                yield (top, bottom), (left, right), [mosaic.pieces[i] for i in found]
+
+
+def _fit_blocks(n_bytes: int) -> int:
+    """Return the side of so many blocks as have about `_PART_BYTES`, where a row of pixels has so many."""
+    return max(_PART_BYTES // n_bytes // _BLOCK, 1) * _BLOCK
+
+
+def _check_source(source: Path, pieces: list[Piece], dtype: str) -> None:
+    with open_raster(source) as dataset:
+        check_unpacking(source, dataset, n_bytes=_PART_BYTES)
+        if dataset.driver != "GTiff":
+            # It may be decoded as a whole.
+            check_pixel_count(source, dataset.height, dataset.width, pixel_bytes=dataset.count)
+        if dataset.driver == "PNG":
+            check_png(source)
+        for piece in pieces:
+            if max(piece.origins) > dataset.count:
+                raise BadInput(f"{source} has no band {max(piece.origins)}; make the mosaic again")
+            kinds = {dataset.dtypes[origin - 1] for origin in piece.origins}
+            if kinds != {dtype} and not piece.from_mask and piece.value is None:
+                raise BadInput(f"{source} has samples of the type {', '.join(kinds)}, and the mosaic {dtype}")
+            if not is_within(piece.taken, dataset.height, dataset.width):
+                raise BadInput(f"{source} is smaller than the mosaic says; make the mosaic again")
+
+
+def _draw(piece: Piece, canvas: np.ndarray, top: int, left: int) -> None:
+    """Draw what an image gives to a part of a mosaic, (bands, rows, cols), which begins at a row and a column."""
+    with open_raster(piece.path) as dataset:
+        (to_cols, cols), (to_rows, rows) = (
+            _match(piece, axis, start, canvas.shape[2 - axis], (dataset.width, dataset.height)[axis])
+            for axis, start in enumerate((left, top))
+        )
+        if not (len(cols) and len(rows)):
+            return
+        window = (rows[0], rows[-1] + 1), (cols[0], cols[-1] + 1)
+
+        def thin(values: np.ndarray) -> np.ndarray:
+            """Take the rows and columns that are wanted of all that were read."""
+            if len(rows) == values.shape[1] and len(cols) == values.shape[2]:
+                return values
+            return values[:, rows - rows[0]][:, :, cols - cols[0]]
+
+        origins = list(piece.origins)
+        given = thin((dataset.read_masks if piece.from_mask else dataset.read)(origins, window=window))
+        valid = np.ones(given.shape, bool)
+        if piece.nodata is not None:
+            valid &= ~np.isnan(given) if math.isnan(piece.nodata) else given != given.dtype.type(piece.nodata)
+        if piece.is_masked:
+            # The transparency has no mask but itself.
+            is_alpha = np.array([dataset.colorinterp[origin - 1].name == "alpha" for origin in origins])
+            masks = thin(dataset.read_masks(origins, window=window))
+            valid &= np.where(is_alpha[:, None, None], given, masks) != 0
+        if piece.value is not None:
+            given = np.full_like(given, piece.value)
+        for i, band in enumerate(piece.bands):
+            np.copyto(canvas[band, to_rows, to_cols], given[i], where=valid[i], casting="unsafe")
+
+
+def _match(piece: Piece, axis: int, start: int, length: int, n_pixels: int) -> tuple[slice, np.ndarray]:
+    """Return the columns (0) or rows (1) of a part of a mosaic that an image covers, and what they are in the image.
+
+    Those are covered whose middle is; a little less, so that two images that touch one another leave no gap.
+    """
+    offset, size = piece.place[axis], piece.place[axis + 2]
+    first, last = (math.ceil(end - 0.5 - 1e-3) for end in (offset, offset + size))
+    first, last = max(first, start), min(last, start + length)
+    middles = np.arange(first, max(first, last)) + 0.5
+    found = (middles - offset) * (piece.taken[axis + 2] / size) + piece.taken[axis]
+    return slice(first - start, max(first, last) - start), np.floor(found + 1e-6).astype(int).clip(0, n_pixels - 1)
