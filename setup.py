@@ -92,7 +92,7 @@ setup(
         "lint": LINT,
         "fuzz": FUZZ,
     },
-    entry_points={"console_scripts": ["hybridseg = hybridseg.cli.main:main"]},
+    entry_points={"console_scripts": ["hybridseg = hybridseg.__main__:start"]},
     keywords="segmentation coastal remote-sensing crf tensorflow land-cover",
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -19,7 +19,7 @@ from hybridseg.progress import Item
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing.context import SpawnProcess
+    from multiprocessing.context import SpawnContext, SpawnProcess
     from multiprocessing.synchronize import Event
 
 Result = TypeVar("Result")
@@ -124,7 +124,6 @@ class _Worker:
 
     def _start(self) -> None:
         # Imported on use: one process needs none of it.
-        from concurrent.futures.process import ProcessPoolExecutor
         from multiprocessing.context import SpawnContext
 
         # Not fork: a forked process that had threads or TensorFlow running can hang.
@@ -132,9 +131,7 @@ class _Worker:
         # A pool does not say how its process ended.
         context.Process = self._make_process  # type: ignore[misc, assignment]
         self._started = context.Event()
-        self._pool = ProcessPoolExecutor(
-            1, mp_context=context, initializer=_start_worker, initargs=(self._started, self._n_threads)
-        )
+        self._pool = _make_pool(1, context, self._started, self._n_threads)
 
     def _make_process(self, **settings: Any) -> SpawnProcess:
         from multiprocessing.context import SpawnProcess
@@ -244,12 +241,12 @@ def open_pool(n_jobs: int) -> Iterator[SerialPool | ProcessPoolExecutor]:
         return
     # Imported on use: one process needs none of it.
     import multiprocessing
-    from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
 
     # Not fork: a forked process that had threads or TensorFlow running can hang.
     context = multiprocessing.get_context("spawn")
     started = context.Event()
-    pool = ProcessPoolExecutor(n_jobs, mp_context=context, initializer=_start_worker, initargs=(started,))
+    pool = _make_pool(n_jobs, context, started)
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -258,6 +255,18 @@ def open_pool(n_jobs: int) -> Iterator[SerialPool | ProcessPoolExecutor]:
         # A second Ctrl-C would leave the processes waiting for work, and this one for them.
         with _ignore_interrupts():
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _make_pool(n_jobs: int, context: SpawnContext, *start: Any) -> ProcessPoolExecutor:
+    """Return a pool whose processes, which start when they are needed, never hear Ctrl-C."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    class Pool(ProcessPoolExecutor):
+        def submit(self, *args: Any, **settings: Any) -> Future[Any]:
+            with deafen_children():
+                return super().submit(*args, **settings)
+
+    return Pool(n_jobs, mp_context=context, initializer=_start_worker, initargs=start)
 
 
 def _explain_death(*, has_started: bool) -> BadInput:
@@ -286,24 +295,33 @@ def _ignore_interrupts() -> Iterator[None]:
 
 
 @contextmanager
+def deafen_children() -> Iterator[None]:
+    """Let the processes that are started meanwhile never hear Ctrl-C: this one decides what is done."""
+    from multiprocessing import resource_tracker
+
+    # It lifts the block when it starts, which it does with the first process.
+    resource_tracker.ensure_running()
+    # What is blocked stays so in new processes. Windows has no such thing.
+    block: Callable[..., Any] = getattr(signal, "pthread_sigmask", lambda *_: None)
+    before = block(getattr(signal, "SIG_BLOCK", 0), {signal.SIGINT})
+    try:
+        yield
+    finally:
+        block(getattr(signal, "SIG_SETMASK", 0), before)
+
+
+@contextmanager
 def hold_interrupts() -> Iterator[None]:
     """Answer Ctrl-C only at the end; the processes that start meanwhile never hear it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    from multiprocessing import resource_tracker
-
-    # It lifts the block when it starts, which it does with the first process.
-    resource_tracker.ensure_running()
     caught: list[int] = []
     earlier = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
-    # What is blocked stays so in new processes. Windows has no such thing.
-    block = getattr(signal, "pthread_sigmask", lambda *_: None)
-    block(getattr(signal, "SIG_BLOCK", 0), {signal.SIGINT})
     try:
-        yield
+        with deafen_children():
+            yield
     finally:
-        block(getattr(signal, "SIG_UNBLOCK", 0), {signal.SIGINT})
         signal.signal(signal.SIGINT, earlier)
         # Whatever else went wrong: it was told to stop.
         if caught:

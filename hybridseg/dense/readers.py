@@ -25,6 +25,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from hybridseg.batch.workers import deafen_children
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.lmdbpairs import BatchMaker
 from hybridseg.dense.machines import Share
@@ -140,7 +141,7 @@ class Readers:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, maker, shape), daemon=True)
-        with _hold_interrupts():
+        with deafen_children():
             process.start()
         theirs.close()
         self._processes[ours], self._busy[ours] = process, 0
@@ -330,13 +331,3 @@ def _share(n_bytes: int) -> Iterator[int]:
     with tempfile.TemporaryFile(dir=_SHARED_DIR if _SHARED_DIR.is_dir() else None) as file:
         file.truncate(n_bytes)
         yield file.fileno()
-
-
-@contextmanager
-def _hold_interrupts() -> Iterator[None]:
-    """Let a process that is started now never hear of Ctrl-C: this one decides what is done."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

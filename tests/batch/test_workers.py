@@ -163,6 +163,16 @@ def test_a_script_that_starts_processes_when_it_is_imported_is_told_so(tmp_path)
     ) in done.stderr
 
 
+def tell_deafness(_):
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_processes_never_hear_ctrl_c_however_early():
+    with open_pool(2) as pool:
+        assert all(pool.map(tell_deafness, range(4)))
+    assert all(map_calls(tell_deafness, range(2), n_jobs=2)) and not tell_deafness(None)
+
+
 def test_ctrl_c_waits_until_processes_have_started():
     code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
     found, earlier = [], signal.getsignal(signal.SIGINT)

@@ -1,10 +1,14 @@
 """What a user meets before any command runs: a misspelt name, Tab, and options that cannot be."""
 
+import sys
+
 import click
 import pytest
 from click.shell_completion import ShellComplete
 
+from hybridseg.__main__ import start
 from hybridseg.cli.main import main
+from hybridseg.cli.report import INTERRUPTED
 
 
 @pytest.mark.parametrize(
@@ -122,3 +126,16 @@ def test_tuning_on_nothing_says_why(run, coast, tiny_model):
     result = run("tune-crf", coast / "scene_00_mres.mat", "--model", tiny_model)
     assert result.exit_code == 1 and "no labelled image to tune on:" in result.stderr
     assert "scene_00_mres.mat: has no image beside it" in result.stderr
+
+
+def test_ctrl_c_while_the_program_loads(monkeypatch):
+    class Interrupting:
+        def find_spec(self, name, *_):
+            if name == "hybridseg.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "hybridseg.cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as stop:
+        start()
+    assert stop.value.code == INTERRUPTED
