@@ -19,7 +19,7 @@ import numpy as np
 from hybridseg import __version__
 from hybridseg.batch.workers import open_pool
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, BadUsage, HybridSegError, Problem, count_problems
+from hybridseg.errors import BadInput, BadUsage, HybridSegError, Problem, WriteFailed, count_problems
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.purity import measure_purity
 from hybridseg.hybrid.tilefolder import CLASSES_NAME, ClassList, read_class_list, read_made_from, write_class_list
@@ -160,7 +160,14 @@ def retile(
                 return _report(tiles_dir, plan, problems, was_there=True)
             _check_target(tiles_dir, inputs, overwrite=overwrite)
         partial_dir = _open_partial(tiles_dir, fingerprint)
-        unread = _write_tiles(pool, plan, partial_dir, progress)
+        try:
+            unread = _write_tiles(pool, plan, partial_dir, progress)
+        except WriteFailed as error:
+            # What is there stays: with more room, the next call begins with it.
+            told = str(error.args[0]).replace(str(partial_dir), str(tiles_dir))
+            raise WriteFailed(
+                f"{told}; the same command goes on from the tiles in {partial_dir}, which you may remove"
+            ) from error
         problems += unread
         if not any(keep.any() for keep in plan.kept):
             share = f"a share of {options.keep} keeps no tile at all; raise it (-b)"

@@ -7,10 +7,11 @@ from PIL import Image
 from scipy.io import savemat
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, OutputExists
+from hybridseg.errors import BadInput, OutputExists, WriteFailed
 from hybridseg.hybrid.retile import retile
 from hybridseg.hybrid.tilefolder import open_tile_folder, read_class_list
 from hybridseg.hybrid.tileplan import RetileOptions
+from hybridseg.io.atomic import explain_writing
 from hybridseg.io.images import read_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -200,6 +201,29 @@ def test_an_interrupted_run_shows_nothing_and_goes_on(checkered, monkeypatch):
     assert len(written) == 9, "the four tiles of the first run were not written again"
     assert all((checkered / "tiles" / p.parent.name / p.name).stat().st_mtime_ns == t for p, t in first.items())
     assert sorted(path.name for path in checkered.iterdir()) == ["a.png", "a_mres.mat", "tiles"]
+
+
+def test_a_full_disk_is_told_and_what_fits_is_kept(checkered, monkeypatch):
+    import hybridseg.hybrid.retile as module
+
+    write_image, written = module.write_image, []
+
+    def write_one(path, *args, **settings):
+        with explain_writing(path):
+            if written:
+                raise OSError(28, "No space left on device")
+            written.append(path)
+            write_image(path, *args, **settings)
+
+    monkeypatch.setattr(module, "write_image", write_one)
+    with pytest.raises(WriteFailed, match=r"could not write \S*/tiles/.*No space.* the same command goes on") as failed:
+        cut(checkered)
+    [kept] = checkered.glob(".tiles.*.partial")
+    assert str(failed.value).endswith(f"from the tiles in {kept}, which you may remove")
+    assert written[0].exists() and kept in written[0].parents
+    monkeypatch.undo()
+    cut(checkered)
+    assert not kept.exists()
 
 
 def test_leftovers_of_another_plan_do_not_mix_in(checkered):
