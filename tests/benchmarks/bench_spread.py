@@ -126,8 +126,8 @@ def bench_windows(pairs: Pairs) -> None:
 
 
 def show_window(image: np.ndarray, seeds: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
-    """Return the class ids that the page shows in a window once it has looked at all strokes."""
-    n_classes = int(seeds.max())
+    """Return the class ids that the page shows in a window once it has looked at all strokes; 0 where it has none."""
+    n_classes = max(int(seeds.max()), 1)
     with open_session(image, ClassTable.from_names([f"class {i}" for i in range(n_classes)])) as (session, image_id):
         for i, class_seed in enumerate(np.unique(seeds[seeds > 0])):
             points = [list(point) for point in mask_to_points(seeds == class_seed)]
