@@ -223,6 +223,7 @@ def test_from_a_folder_to_scores(photos, tiny_module, tmp_path, monkeypatch, run
         hs.evaluate("results", colors="colors.txt")
 
 
+@pytest.mark.slow
 def test_classes_in_any_form(photos, tmp_path):
     (tmp_path / "labels.txt").write_text("Sand\nVeg\nWater\n")
     for path in (tmp_path / "masks").iterdir():

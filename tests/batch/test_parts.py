@@ -170,6 +170,7 @@ def test_a_damaged_window_is_computed_again(mosaic, job, expected, here):
     assert job.count_windows() == N_WINDOWS - 12 + 1 and read_results(job) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "smoothing"),
     [

@@ -106,6 +106,7 @@ def test_what_waits_behind_a_call_is_not_to_blame(tmp_path):
     assert made == [0, 0, 0, 1, 2, 2, 2, 3, 4, 4, 4, 5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "how"),
     [
@@ -167,6 +168,7 @@ def tell_deafness(_):
     return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
+@pytest.mark.slow
 def test_processes_never_hear_ctrl_c_however_early():
     with open_pool(2) as pool:
         assert all(pool.map(tell_deafness, range(4)))

@@ -98,6 +98,7 @@ def test_a_unet_and_a_residual_unet_are_trained_on_its_sets(run, houses):
     assert json.loads(config_path.read_text())["NCLASSES"] == 2
 
 
+@pytest.mark.slow
 def test_there_and_back(run, houses):
     words = ("--images", houses / "photos", "-p", 1, "--validation", 0, "--out")
     run("coco", "import", houses / "set.json", *words, houses / "first")

@@ -51,6 +51,7 @@ def count_echoed(text):
     return max((line.count(ECHOED) for line in text.splitlines()), default=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_on_a_command_line(name, home, run, monkeypatch):
     monkeypatch.chdir(home)

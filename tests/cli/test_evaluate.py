@@ -1,6 +1,7 @@
 import shutil
 
 import numpy as np
+import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.io.images import read_image
@@ -8,6 +9,7 @@ from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 
 
+@pytest.mark.slow
 def test_eval_pixels_prints_and_writes(run, coast, monkeypatch):
     for i in range(2):
         labelmap = read_labelmap(coast / f"scene_0{i}_mres.mat")

@@ -263,6 +263,7 @@ def test_words_that_do_not_go_together(run, photo, folder, use_network):
     assert set(folder.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_nothing_of_a_user_is_replaced(run, photo, folder, use_network):
     use_network()
     predict = ("predict", "-m", "net.h5", "-i", "photo.png", "-v", "-o")
@@ -309,6 +310,7 @@ def test_links_that_lead_nowhere_and_pipes(run, photo, folder, use_network):
     assert result.exit_code == 1 and "sample.png is there and was not written by hybridseg" in result.stderr
 
 
+@pytest.mark.slow
 def test_names_in_other_letters(run, photo, folder, use_network):
     """matplotlib draws what the font of the other pictures lacks; its pictures are ours, too."""
     use_network("\u6c34", "\u7802")

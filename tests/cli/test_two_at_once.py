@@ -53,6 +53,7 @@ def read_files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_second_one_is_refused_and_changes_nothing(place, run, name):
     words, path, inside = REFUSED[name]

@@ -34,6 +34,7 @@ def own_tiles(tile_dir, tmp_path):
     return root, sorted(set(np.array(folder.sources)[sets == TESTING].tolist()))
 
 
+@pytest.mark.slow
 def test_a_classifier_that_learned_nothing_is_called_poor(retrain, own_tiles):
     """On the one photo that is held out every class looks as another one does elsewhere."""
     root, [photo] = own_tiles
@@ -65,11 +66,13 @@ def test_one_photo_is_too_few_and_absent_classes_are_named(retrain, own_tiles):
     assert next_step.startswith("Next: hybridseg eval-tiles TILES --model ")
 
 
+@pytest.mark.slow
 def test_without_a_held_out_photo_there_is_no_verdict(retrain, tile_dir):
     printed, card = retrain(tile_dir, "--testing_percentage", 0)
     assert "no photo was held out" in printed and "Next" not in printed and card["scores"] == {}
 
 
+@pytest.mark.slow
 def test_a_classifier_is_judged_on_other_tiles(retrain, run, tile_dir, tmp_path):
     retrain(tile_dir)
     result = run("eval-tiles", tile_dir, "--model", tmp_path / "model.pb", "--out", tmp_path)

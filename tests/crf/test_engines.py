@@ -170,6 +170,7 @@ def test_a_nearness_too_narrow_is_named(make_case):
         run_native(*make_case(), options=replace(QUICK, space_theta=1e-5))
 
 
+@pytest.mark.slow
 @needs_kernel
 @pytest.mark.parametrize("gt_prob", [0.2, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("density", [0.0, 0.01, 0.3, 1.0])

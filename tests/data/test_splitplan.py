@@ -67,6 +67,7 @@ def test_stratify_balances_a_rare_class(tmp_path, make_pair):
         assert sets["p3.png"] != sets["p8.png"] and result.count("train") == 6
 
 
+@pytest.mark.slow
 def test_stratify_by_masks_of_other_tools(tmp_path):
     for folder in ("jpg", "gt"):
         (tmp_path / folder).mkdir()

@@ -320,6 +320,7 @@ def test_runs_that_cannot_resume(train, folder):
     assert len(train(epochs=3, resume=True)[1]) == 3
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_starts_over(train, whole, folder, caplog):
     path = folder / "checkpoint.npz"
     path.write_bytes(path.read_bytes()[:-200])
@@ -387,6 +388,7 @@ def test_a_loss_that_is_not_finite_later_on(train, whole, caplog, validate):
     assert same_weights(weights_of(network), whole.weights[best])
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite(train, tmp_path):
     network = build_small()
     network.layers[-1].bias.assign(np.full(2, np.nan, np.float32))

@@ -152,6 +152,7 @@ def test_two_of_one_number_are_told():
         assert [answer.result()["error"] for answer in answers] == found * 2
 
 
+@pytest.mark.slow
 def test_one_that_does_not_come_is_named():
     addresses = tuple(f"127.0.0.1:{port}" for port in find_ports(3))
     found = gather([Cluster(addresses, 0), Cluster(addresses, 1)], [ABOUT] * 2, seconds=0.5)
@@ -161,6 +162,7 @@ def test_one_that_does_not_come_is_named():
     assert alone[0].startswith(f"worker 0 (the chief, {addresses[0]}) cannot be reached within 1 s")
 
 
+@pytest.mark.slow
 def test_a_port_in_use_and_a_host_that_is_not_known(monkeypatch):
     monkeypatch.setattr(meeting, "_LINE_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -127,6 +127,7 @@ def test_confidence_is_what_the_network_says_before_smoothing(photo, fake_dense)
     assert predict_labels(image, [fake_dense()], options=NATIVE)[1] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probabilities", [False, True])
 @pytest.mark.parametrize("smoothing", [SmoothingOptions(), SmoothingOptions(radius=2)], ids=["plain", "smoothed"])
 def test_how_far_networks_differ_is_measured_where_there_is_a_picture(
@@ -207,6 +208,7 @@ def test_many_files_and_a_damaged_one(tmp_path, photo, scene_tif, job):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ortho_predseg.png", "ortho_predseg.tif", "figures/ortho_predseg_composite.png"])
 def test_what_others_made_under_these_names_stays(photo, scene_tif, job, name):
     path = photo.parent / name

@@ -38,6 +38,7 @@ def list_children():
     return [pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
+@pytest.mark.slow
 def test_batches_are_those_of_one_process_in_their_order(maker, caplog):
     caplog.set_level(logging.INFO, "hybridseg.progress")
     feed = ReaderFeed(maker, ReaderOptions(4, reader_count=2))

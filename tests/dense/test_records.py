@@ -90,6 +90,7 @@ def test_without_changes_the_copies_are_the_originals(bands, dtype, tmp_path):
         assert np.abs(image.astype(float) - original).max() <= tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_flips_move_image_and_labels_alike(dtype, tmp_path):
     source = Pairs(bands=5, dtype=dtype)
@@ -153,6 +154,7 @@ def test_a_copy_depends_on_its_name_and_the_seed_alone(tmp_path):
         np.testing.assert_array_equal(every[key][1], labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_loops", [2, 7, 100])
 def test_portions_give_the_same_records_with_fewer_images_in_memory(n_loops, tmp_path):
     make(tmp_path / "one")
@@ -231,6 +233,7 @@ def test_a_finished_folder_is_left_as_it_is_unless_told(tmp_path):
     assert result.shard_paths[0].stat().st_mtime_ns != stamp
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

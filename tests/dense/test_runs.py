@@ -35,6 +35,7 @@ def test_only_files_of_a_run_are_removed(run):
     assert left == ["CP_epoch.h5", "CP_epoch1.json", "epoch_1.h5", "epoch_final.h5", "model.card.json", "model.h5"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_an_earlier_version_is_loaded(run):
     unet = Unet(1, 2, "none", "plain", (2,), 0.0)
     card = DenseCard(unet, ClassTable.from_names("ab"), (32, 32), Normalization("image"))

@@ -59,6 +59,7 @@ def test_values_out_of_range(values):
         Schedule(**values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [
     {}, {"first_epochs": 7, "t_mul": 2.0, "m_mul": 0.7, "alpha": 0.0}, {"first_epochs": 3, "t_mul": 1.5, "alpha": 0.3},
 ], ids=str)  # fmt: skip

@@ -56,6 +56,7 @@ def test_folders_are_matched_by_name_and_scored(tiles, classifier):
         assert read_image(path).std() > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["eval_tiles.csv", "eval_tiles.json", "eval_tiles_confusion.png"])
 def test_what_the_user_wrote_stays(tiles, classifier, name):
     evaluate_tiles(tiles, classifier)
@@ -74,6 +75,7 @@ def test_a_tile_taken_for_any_other_class_counts_as_wrong(tiles, classifier, gre
     assert result.calibration.error == pytest.approx(abs(15 / 17 - 0.8), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_calibration_is_drawn(tiles, classifier, monkeypatch):
     drawn, save = [], Figure.savefig
 

@@ -47,6 +47,7 @@ def test_a_second_run_computes_nothing(tiles):
     assert get(tiles, Counter(), fingerprint="e" * 64) == 80, "another backbone has features of its own"
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(tiles):
     with pytest.raises(KeyboardInterrupt):
         get(tiles, Counter(fail_after=64))
@@ -57,6 +58,7 @@ def test_an_interrupted_run_goes_on(tiles):
     assert get(tiles, Counter()) == 80 - 64 and not lock.exists()
 
 
+@pytest.mark.slow
 def test_changed_new_and_removed_tiles_are_noticed(tiles):
     get(tiles, Counter())
     write_image(tiles / "a" / "1.png", np.full((4, 4, 3), 200, np.uint8))

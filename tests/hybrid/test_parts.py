@@ -98,6 +98,7 @@ def test_a_scale_that_does_not_fit_is_refused(by_color, paint_coast):
         segment_image(paint_coast(300, 300, border=9), by_color, options=HybridOptions(scale=1.0), room=MIB)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("georeferenced", [False, True])
 def test_above_a_size_only_the_geotiff_is_written(tmp_path, by_color, blot, monkeypatch, georeferenced):
     place = {"crs": "EPSG:32611", "transform": (0.5, 0, 4e5, 0, -0.5, 4e6)} if georeferenced else {}

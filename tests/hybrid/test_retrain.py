@@ -130,6 +130,7 @@ def test_labels_and_colours(train, tiny, tmp_path, content):
     assert read_card(tmp_path / "a" / "model.pb").colors == ((4, 5, 6), (10, 11, 12), (1, 2, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -202,6 +203,7 @@ def test_another_order_of_the_classes_reaches_the_model(tiny, tile_dir, tmp_path
     assert stages == [("computing features", 0), ("training the head", 30)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_runtime")
 def test_patience_ends_a_training_that_gets_no_better(train, tiny):
     wild = replace(tiny.head, learning_rate=900.0, how_many_training_steps=400)

@@ -247,6 +247,7 @@ def test_a_file_that_is_called_figures_is_told_of_before_the_work(photo, job):
     assert len(run_jobs([photo], replace(job, outputs=Outputs(figures=None))).images) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", ["probabilities", "report", "keep_seeds", "figures"])
 def test_what_is_asked_for_in_addition_is_made_on_resume(photo, job, wanted):
     run_jobs([photo], job)

@@ -24,6 +24,7 @@ def paint(rows, cols):
     return ids.repeat(7, axis=0).repeat(11, axis=1)[:rows, :cols]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.integers(1, 1300), cols=st.integers(1, 40), data=st.data())
 def test_a_file_does_not_depend_on_how_its_rows_are_handed_over(tmp_path, rows, cols, data):

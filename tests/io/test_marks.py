@@ -29,6 +29,7 @@ def test_a_label_map_is_known_by_its_record(tmp_path, table, suffix):
         assert not is_ours(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FIGURE_FORMATS)
 def test_figures_are_known_by_who_drew_them(tmp_path, kind):
     from matplotlib.figure import Figure

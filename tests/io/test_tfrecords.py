@@ -52,6 +52,7 @@ def shard(tmp_path):
     return path, write_shard(path, [make_record(copy=copy) for copy in range(3)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", SAMPLE_TYPES)
 @pytest.mark.parametrize("bands", [1, 2, 3, 4, 5])
 def test_what_is_written_is_read(bands, dtype):

@@ -41,6 +41,7 @@ def save_tf2_module(tf, folder, *, side=None, dtype="float32", n=4, write_file=F
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_encoders")
 def test_builtin():
     backbone = load_backbone(BUILTIN, input_size=64)
@@ -112,6 +113,7 @@ class Modules(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_a_module_is_downloaded_once_and_unpacked_within_bounds(tf, tmp_path, monkeypatch):
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -176,6 +178,7 @@ def save_tf1_module(tf, folder, *, with_features=True, side=24):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_features", [True, False])
 def test_tf1_modules_are_frozen(tf, tmp_path, with_features):
     folder = save_tf1_module(tf, tmp_path / "m", with_features=with_features)

@@ -124,6 +124,7 @@ def replace_weights(path, content):
     change_card(path, lambda record: record.update(sha256=hash_bytes(content)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_encoders")
 @pytest.mark.parametrize("architecture", [
     ResUnet(n_bands=4, n_outputs=1, filters=1, kernel_size=(3, 5), upsample="bilinear"),

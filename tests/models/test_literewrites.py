@@ -104,6 +104,7 @@ def test_an_enlargement_without_overlap(bias):
     check_same(content, rewritten)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 5), (5, 3)])
 def test_two_pixels_at_once(kernel):
     from tf_keras import layers

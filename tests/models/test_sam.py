@@ -82,6 +82,7 @@ def test_the_decoder_gets_points_and_boxes_in_its_own_pixels():
     assert decoder.fed[1]["point_coords"][0, 1:] == pytest.approx(np.array([[6, 5], [60, 50]]) * 5.12)
 
 
+@pytest.mark.slow
 def test_embeddings_are_kept_for_the_last_windows(paths, image, monkeypatch):
     made = []
     monkeypatch.setattr(module, "embed", lambda encoder, image: made.append(1) or embed(encoder, image))

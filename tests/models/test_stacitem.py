@@ -47,6 +47,7 @@ def coast(tmp_path, save_network):
     return read_entry(save_network(tmp_path / "coast/model.h5", 0.8))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_encoders")
 @pytest.mark.parametrize(
     "architecture, title",

@@ -12,6 +12,7 @@ from hybridseg.models.unet import Join, Unet, trace_joins
 WIDTHS = (8, 6, 5, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_encoders")
 @pytest.mark.parametrize(("n_bands", "n_outputs", "encoder", "block"), [
     (7, 3, "none", "residual"),
@@ -59,6 +60,7 @@ def test_the_network_of_ronneberger():
     assert sum(np.prod(kernel) for kernel in kernels) == pytest.approx(34.5e6, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("widths", "kernels"), [
     ((128, 64), [(3, 64), (64, 64), (64, 128), (128, 128), (128, 128), (128, 128),
                  (256, 128), (128, 64), (128, 64), (64, 64)]),
@@ -138,6 +140,7 @@ def test_a_decoder_of_few_numbers():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_encoders")
 @pytest.mark.parametrize(("encoder", "block", "n_steps"), [
     ("none", "plain", 44),

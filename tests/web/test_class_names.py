@@ -36,6 +36,7 @@ def test_hard_names(tmp_path, open_page, draw, name):
     check_name(tmp_path, open_page, draw, [name])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.lists(texts, min_size=1, max_size=3, unique_by=class_key))
 def test_any_names(tmp_path, open_page, draw, names):

@@ -64,6 +64,7 @@ def test_a_killed_server_lost_nothing_and_ctrl_c_ends_it_well(start, photos, dra
     assert "Stopped; 1 of 2 images done." in out and (photos / "a_mres.mat").exists()
 
 
+@pytest.mark.slow
 def test_the_example_and_a_port_that_is_taken(start, run, tmp_path, photos):
     """`hybridseg label photos --labels labels.txt`, and then another program on the same port."""
     (tmp_path / "labels.txt").write_text("water\nsand\n")

@@ -55,6 +55,7 @@ def test_different_seeds_differ() -> None:
         assert np.mean(make_scene(other, rows=128, cols=192).image != small_scene(0).image) > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_labels_are_in_range_and_seeds_agree(seed: int) -> None:
     """Strokes never leave their class; they are sparse; no common class goes without one."""

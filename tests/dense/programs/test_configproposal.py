@@ -193,6 +193,7 @@ def test_the_median_size_counts(tmp_path):
     assert config.target_size == (192, 288) and config.batch_size == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "share", "copies", "batch", "epochs"),
     [(1, 0.5, 5, 1, 100), (3, 0.5, 5, 1, 100), (20, 0.25, 5, 4, 100), (125, 0.15, 3, 4, 25), (600, 0.15, 1, 4, 25)],

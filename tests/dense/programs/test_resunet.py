@@ -69,6 +69,7 @@ def test_copies_without_changes_are_the_photographs(photos):
         assert labels[:, :32].max() == 0 and labels[:, 32:].min() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "value", "moves"), [
     ("aug_rot", 20, (True, True)), ("aug_zoom", 0.3, (True, True)), ("aug_widthshift", 0.3, (False, True)),
     ("aug_heightshift", 0.3, (True, False)), ("aug_hflip", True, (False, True)), ("aug_vflip", True, (True, False)),

@@ -46,6 +46,7 @@ def test_class_files_hold_every_name(tmp_path, table):
     assert read_class_files(paths["labeldefs_path"]) == table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mat", "a.png", "a.tif"])
 @quick
 @given(table=tables)

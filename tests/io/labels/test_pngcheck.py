@@ -44,6 +44,7 @@ def test_interlaced_files_pass(tmp_path, size):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".mat"])
 def test_no_flipped_bit_changes_a_label_in_silence(tmp_path, suffix):
     table = ClassTable.from_names(list("abcdef"))
