@@ -17,7 +17,7 @@ from hybridseg.data.faults import ASIDE, ONLY_NETWORKS, Evidence, Fault, find_fa
 from hybridseg.data.labelnames import name_labels
 from hybridseg.data.likeness import describe_likeness
 from hybridseg.data.split import read_split
-from hybridseg.data.splitplan import SETS, SplitEntry, SplitOptions, plan_split
+from hybridseg.data.splitplan import SETS, SplitEntry, SplitOptions, check_group_by, plan_split
 from hybridseg.data.survey import survey_files
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, Problem
 from hybridseg.hybrid.purity import measure_purity
@@ -65,6 +65,7 @@ class StudyOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+        check_group_by(self.group_by)
         if self.test_list == ():
             raise BadInput("the list of the photos for testing (--test) is empty; leave it out, and they are drawn")
         if self.test_list is not None and (self.group_by or self.proportion):

@@ -67,6 +67,8 @@ def test_what_would_be_ignored_is_refused(data):
         check(epochs=3)
     with pytest.raises(BadInput, match="--tile-size is for the hybrid method"):
         check(method="fcn", tile_size=32)
+    with pytest.raises(BadInput, match=r"--group-by '\(flight' is not a regular expression"):
+        StudyOptions(group_by="(flight")
     assert StudyOptions(method="both", epochs=3, tile_size=32)
 
 
