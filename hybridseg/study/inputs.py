@@ -264,7 +264,7 @@ def _review(
     known = Evidence(found, survey, name_labels(survey.masks, table), table)
     passed = () if "fcn" in options.methods else ONLY_NETWORKS
     faults = [fault for fault in find_faults(known) if fault.breaks and fault.kind not in passed]
-    _refuse([problem for fault in faults for problem in fault.problems], len(survey.photos))
+    _refuse([problem for fault in faults for problem in fault.problems], len(photos))
     return known
 
 
@@ -332,8 +332,8 @@ def _refuse(problems: Sequence[Problem], n_photos: int) -> None:
     ]
     more = f"\n  ... and {len(faults) - _MAX_PROBLEMS} other faults" if len(faults) > _MAX_PROBLEMS else ""
     raise BadInput(
-        f"{count_of(len(problems), 'file')} of {count_of(n_photos, 'photo')} and their masks cannot be used; mend "
-        f"or move them away, then run again (nothing was written):{''.join(lines)}{more}"
+        f"{count_of(len({p.where for p in problems}), 'file')} of {count_of(n_photos, 'photo')} and their masks cannot "
+        f"be used; fix or move them away, then run again (nothing was written):{''.join(lines)}{more}"
     )
 
 
