@@ -127,7 +127,9 @@ class ClassTable:
             check_name(name)
             key = class_key(name)
             if key in seen:
-                raise BadInput(f"the class names {seen[key]!r} and {name!r} are the same; rename one of them")
+                both = f"names {seen[key]!r} and {name!r} are the same"
+                fault = f"name {name!r} is given twice" if name == seen[key] else both
+                raise BadInput(f"the class {fault}; rename one of them")
             seen[key] = name
 
     @classmethod

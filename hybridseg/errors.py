@@ -200,7 +200,7 @@ def check_path(path: object) -> None:
     >>> check_path("photo " * 50)
     Traceback (most recent call last):
     hybridseg.errors.BadUsage: 'photo photo photo photo photo photo photo photo photo photo photo photo  ... \
-photo photo photo ' is longer than the path of a file can be
+photo photo photo ' is longer than the name of a file can be; rename it
     """
     text = str(path)
     whole = text.encode(errors="surrogatepass")
@@ -212,7 +212,10 @@ photo photo photo ' is longer than the path of a file can be
 
 def is_too_long(path: object) -> BadUsage:
     """Return the error for what no file can be called."""
-    return BadUsage(f"{shorten(str(path))!r} is longer than the path of a file can be")
+    name = max(str(path).split("/"), key=len)
+    is_name = len(name.encode(errors="surrogatepass")) > _MAX_PART
+    advice = "the name of a file can be; rename it" if is_name else "the path of a file can be"
+    return BadUsage(f"{shorten(name if is_name else str(path))!r} is longer than {advice}")
 
 
 @dataclass(frozen=True)

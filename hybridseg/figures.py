@@ -108,7 +108,7 @@ def find_fonts(signs: frozenset[str]) -> list[str]:
             wanted -= known
     if wanted:
         lacking = "".join(map(chr, sorted(wanted)))
-        logger.warning("no installed font has the signs %s: figures show boxes in their place", lacking)
+        logger.warning("no installed font has the characters %s: figures show boxes in their place", lacking)
     return found
 
 

@@ -19,8 +19,8 @@ from typing import Any
 from hybridseg.errors import BadInput, shorten
 
 _MOST_SHOWN = 80
-_BAD_IN_NAMES, _MAX_NAME_CHARACTERS = '/\\:*?"<>|', 100
-_FREE_OF = f"without a leading dot, spaces at its ends, or any of {' '.join(_BAD_IN_NAMES)}"
+_BAD_IN_NAMES, _MAX_NAME_CHARACTERS = "/\\:*?<>|", 100
+_FREE_OF = f"without a leading dot, spaces at its ends, a double quote, or any of {' '.join(_BAD_IN_NAMES)}"
 PREFIX_WORDS = f"the beginning of a file name, {_FREE_OF}"
 """What `is_prefix` wants."""
 
@@ -192,7 +192,7 @@ def _is_of_type(value: Any, kind: Any) -> bool:
 
 def is_prefix(text: str) -> bool:
     """Return whether file names on any system may begin with a text."""
-    is_bad = text != text.strip() or text.startswith(".") or any(sign in text for sign in _BAD_IN_NAMES)
+    is_bad = text != text.strip() or text.startswith(".") or any(sign in text for sign in (*_BAD_IN_NAMES, '"'))
     return bool(text) and text.isprintable() and not is_bad
 
 
@@ -205,7 +205,7 @@ def check_file_name(name: str, *, what: str) -> None:
     >>> check_file_name("a/b", what="--name")
     Traceback (most recent call last):
     hybridseg.errors.BadInput: --name 'a/b': give a name of 1 to 100 characters, without a leading dot, spaces at its \
-ends, or any of / \\ : * ? " < > |
+ends, a double quote, or any of / \\ : * ? < > |
     """
     if len(name) > _MAX_NAME_CHARACTERS or not is_prefix(name):
         shown = repr(shorten(name, 60))

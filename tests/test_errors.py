@@ -1,6 +1,16 @@
 import pytest
 
-from hybridseg.errors import BadInput, MissingInput, MissingPackage, Problem, join_names, list_problems, located, tidy
+from hybridseg.errors import (
+    BadInput,
+    MissingInput,
+    MissingPackage,
+    Problem,
+    is_too_long,
+    join_names,
+    list_problems,
+    located,
+    tidy,
+)
 
 LONG = "Ж" * 10_000
 
@@ -77,3 +87,8 @@ def test_what_would_work_on_a_terminal_is_written_out():
 def test_names_for_a_message():
     assert join_names(["a" * 40, "b" * 40, "c" * 40]) == f"{'a' * 40}, {'b' * 40} and 1 more"
     assert join_names([]) == "" and len(join_names([LONG, LONG])) < 120
+
+
+def test_a_name_that_is_too_long_is_to_be_changed():
+    assert str(is_too_long("photos/" + "a" * 300)).endswith("is longer than the name of a file can be; rename it")
+    assert str(is_too_long("photos/" * 700)).endswith("is longer than the path of a file can be")

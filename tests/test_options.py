@@ -5,7 +5,7 @@ import pytest
 
 from hybridseg.errors import BadInput
 from hybridseg.hybrid.segmentation import HybridOptions
-from hybridseg.options import Span, check_options, describe_range, option
+from hybridseg.options import Span, check_file_name, check_options, describe_range, is_prefix, option
 
 
 @dataclass(frozen=True)
@@ -56,3 +56,10 @@ def test_a_long_value_is_shown_in_part():
     with pytest.raises(BadInput) as caught:
         HybridOptions(decimation=(0,) * 400)
     assert len(str(caught.value)) < 150 and str(caught.value).endswith("give a whole number of 1 or more")
+
+
+def test_advice_on_a_name_is_whole():
+    with pytest.raises(BadInput) as caught:
+        check_file_name("n" * 500, what="--name")
+    assert str(caught.value).endswith("spaces at its ends, a double quote, or any of / \\ : * ? < > |")
+    assert is_prefix("coast 1") and not is_prefix('coast"1')

@@ -43,7 +43,7 @@ def review(
     n_jobs: int = 1,
     progress: Progress | None = None,
 ) -> ReviewResult:
-    """Look over photos and masks before a training: what would break it, what would falsify its score.
+    """Look over photos and masks before a training: what would stop it, what would falsify its score.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def review(
     Returns
     -------
     ReviewResult
-        The faults, the worst first, those that would break a training as `breaks`; and the page, `report_path`.
+        The faults, the worst first, those that would stop a training as `breaks`; and the page, `report_path`.
 
     Examples
     --------

@@ -96,8 +96,8 @@ def review(
 ) -> None:
     """Look over photos and masks before a training.
 
-    Reads every photo and every mask, and says what would break a training, what would falsify its score, and how to
-    mend it, the worst first: files that cannot be read, masks of another size, labels without a name, copies, photos
+    Reads every photo and every mask, and says what would stop a training, what would falsify its score, and how to
+    fix it, the worst first: files that cannot be read, masks of another size, labels without a name, copies, photos
     in two sets at once, photos that are blurred, dark, over-exposed, nearly empty or unlike the others. DIR (default:
     the current folder) holds photos with their masks beside them or in --masks; or it is a project with
     data/raw/labels.txt, data/raw/train/images, data/raw/train/masks and data/raw/test/images. Nothing in these folders
@@ -106,7 +106,7 @@ def review(
     Result: DIR_review/review.html, one page with all of it; the tables df_data.csv (every photo and mask),
     df_label.csv (every label), df_train.csv, df_valid.csv and df_test.csv, with a .backup of those that they replace;
     figures of some photos with their masks; review.log. A project gets them in data/interim, data/processed and
-    reports. Exit code 1 when a training would break. After an interruption, and after something was mended, only what
+    reports. Exit code 1 when a training would fail. After an interruption, and after something was fixed, only what
     is new is read.
 
     \b
@@ -132,7 +132,7 @@ def review(
     console.record(images=counts, faults=[asdict(fault) for fault in result.faults], notes=result.notes)
     console.wrote(*result.written, text=f"The page: {result.report_path.resolve()}")
     console.say(f"{result.describe()[:1].upper()}{result.describe()[1:]}.")
-    console.finish(result.problems, lead="a training would break; mend this first:")
+    console.finish(result.problems, lead="training would fail; fix this first:")
 
 
 @click.command()

@@ -37,6 +37,7 @@ from hybridseg.cli.options import (
     seed_option,
 )
 from hybridseg.crf.options import CrfOptions
+from hybridseg.errors import one_line
 from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.segmentation import HybridOptions, classic_options
 from hybridseg.hybrid.semseg import SemsegJob, load_classifiers
@@ -254,9 +255,9 @@ def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool, 
 def _print_image(console: Console, image: ImageResult) -> None:
     shares = ", ".join(f"{name} {share:.1%}" for name, share in image.shares.items())
     told = f"{image.remark}: void everywhere" if image.remark else shares
-    console.say(f"{image.image_path.name}: {told} ({sum(image.seconds.values()):.1f} s)")
+    console.say(f"{one_line(image.image_path.name)}: {told} ({sum(image.seconds.values()):.1f} s)")
     if image.written:
-        console.wrote(*image.written, text="\n".join(f"  wrote {path}" for path in image.written))
+        console.wrote(*image.written, text="\n".join(f"  wrote {one_line(path)}" for path in image.written))
     console.report.result.setdefault("images", []).append(
         {
             "image": image.image_path,

@@ -1,4 +1,4 @@
-"""Look over photos and masks before a training: what is there, what would break it, and how to mend that."""
+"""Look over photos and masks before a training: what is there, what would stop it, and how to fix that."""
 
 from __future__ import annotations
 
@@ -92,11 +92,11 @@ class ReviewResult:
     Parameters
     ----------
     faults : tuple of Fault
-        The worst first: those that would break a training.
+        The worst first: those that would stop a training.
     notes : tuple of str
         What else should be known of the classes.
     problems : tuple of Problem
-        What must be mended, file by file.
+        What must be fixed, file by file.
     """
 
     places: ReviewPlaces
@@ -113,7 +113,7 @@ class ReviewResult:
 
     @property
     def breaks(self) -> list[Fault]:
-        """The faults that would break a training."""
+        """The faults that would stop a training."""
         return [fault for fault in self.faults if fault.breaks]
 
     def count(self, set_name: str) -> int:
@@ -126,15 +126,15 @@ class ReviewResult:
     def describe(self) -> str:
         """Say in a line whether a training would run."""
         if self.breaks:
-            return f"a training would break: {count_of(len(self.breaks), 'fault')} to mend"
+            return f"training would fail: {count_of(len(self.problems), 'problem')} to fix"
         n = len(self.faults) + len(self.notes)
         look = f"; {count_of(n, 'thing')} to look at" if n else ""
         return f"nothing stands in the way of a training{look}"
 
     def _repr_html_(self) -> str:
-        rows = [("breaks a training" if fault.breaks else "look at", fault.title, fault.mend) for fault in self.faults]
+        rows = [("stops a training" if fault.breaks else "look at", fault.title, fault.mend) for fault in self.faults]
         return render_text(f"{self.describe()[:1].upper()}{self.describe()[1:]}.", self.report_path) + (
-            render_table(("", "what", "how to mend it"), rows) if rows else ""
+            render_table(("", "what", "how to fix it"), rows) if rows else ""
         )
 
 

@@ -58,10 +58,10 @@ def tell_faults(known: Evidence, faults: Sequence[Fault], notes: Sequence[str] =
     rows = [(_capitalize(fault.title), _capitalize(fault.mend)) for fault in faults]
     rows += [(_capitalize(note), "") for note in notes]
     n_breaks = sum(fault.breaks for fault in faults)
-    table = Table(("what", "how to mend it"), rows, range(n_breaks), of_sentences=True)
-    text = "What would break a training is in bold; the worst comes first." if n_breaks else "The worst comes first."
+    table = Table(("what", "how to fix it"), rows, range(n_breaks), of_sentences=True)
+    text = "What would stop a training is in bold; the worst comes first." if n_breaks else "The worst comes first."
     return [
-        Section("What to mend", text if rows else "No fault was found.", tables=[table] if rows else ()),
+        Section("What to fix", text if rows else "No fault was found.", tables=[table] if rows else ()),
         *(_tell_fault(known, fault) for fault in faults),
     ]
 
@@ -74,7 +74,7 @@ def _tell_fault(known: Evidence, fault: Fault) -> Section:
     listed = [(problem.where, _capitalize(problem.message)) for problem in fault.problems[:_N_LISTED]]
     n_more = len(fault.problems) - len(listed)
     more = f"\n\nThe table has the first {len(listed)}, and df_data.csv all of them." if n_more > 0 else ""
-    effect = "A training would break. " if fault.breaks else ""
+    effect = "Training would fail. " if fault.breaks else ""
     pictures = [
         _show_photo(known, path, "" if fault.kind in _BARE else "mask") for path in fault.photos[:_N_SHOWN]
         if path in known.survey.photos

@@ -45,7 +45,7 @@ def run_demo(
     check_out(paths)
     Story(out_dir, run_command, say).run("demo-scenes", scenes_dir)
     note = (
-        f"The scenes are drawn, by `{spell_command(('demo-scenes', scenes_dir))}`, so the class of each pixel is "
+        f"The scenes are drawn by `{spell_command(('demo-scenes', scenes_dir))}`, so the class of each pixel is "
         "exactly known. Photos of your own get a report like this one."
     )
     supplement = Supplement(note, _NEXT_STEP, _plan_classic, _tell_classic)

@@ -261,13 +261,13 @@ def list_warnings(
     rows, cols = found.shape
     if min(rows, cols) < tile_size:
         warnings.append(
-            f"the image has {rows} x {cols} pixels, less than a tile of {tile_size}, so its result is hardly to be "
+            f"the image has {rows} x {cols} pixels, less than a tile of {tile_size}, so its result should not be "
             "trusted; give a larger image, or a model of smaller tiles"
         )
     if found.votes.shown < HALF:
         warnings.append(
             f"every tile is mostly nodata or transparent (at best {found.votes.shown:.0%} of one is valid), so the "
-            "result is hardly to be trusted; segment the image together with those around it"
+            "result should not be trusted; segment the image together with those around it"
         )
     if options.pattern is None and found.options.pattern == "checker":
         warnings.append(

@@ -92,8 +92,9 @@ def warn_of_shares(counts: Sequence[ClassCount], options: RetileOptions) -> list
             found = f"{100 * of_windows:.2f} % of the pure windows" if count.n_found else "no window is pure"
             lines.append(f"{count.name} is {100 * of_pixels:.1f} % of the labelled pixels but {found}")
     if lines:
+        these = "these classes" if len(lines) > 1 else "this class"
         lines.append(
-            f"few {options.tile_size}-pixel windows contain only this class, and a classifier learns from tiles alone: "
+            f"few {options.tile_size}-pixel windows contain only {these}, and a classifier learns from tiles alone: "
             "cut smaller tiles (-t), lower the purity (-a), or train a dense network, which needs no tiles "
             "(hybridseg fcn)"
         )

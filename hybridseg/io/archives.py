@@ -66,7 +66,8 @@ def unpack_archive(path: str | os.PathLike[str], target: Path) -> None:
     path = check_regular(path)
     size = path.stat().st_size
     most = min(MAX_BYTES, max(MAX_RATIO * size, _LEAST_BYTES))
-    said = f"it unpacks to more than {most:,} bytes (the most is {MAX_RATIO} times its size, and {MAX_BYTES:,})"
+    limit = f"the limit is {MAX_RATIO} times its size, and at most {MAX_BYTES:,} bytes"
+    said = f"it unpacks to more than {most:,} bytes ({limit})"
     with located(path):
         try:
             with (
@@ -78,7 +79,9 @@ def unpack_archive(path: str | os.PathLike[str], target: Path) -> None:
         except HybridSegError:
             raise
         except tarfile.FilterError as error:
-            raise BadInput(f"it leads out of the folder or holds what is no file ({error}); it is not used") from error
+            raise BadInput(
+                f"it is not used: an entry points outside the folder or is not a regular file ({error})"
+            ) from error
         # A chain of headers is read by a function that calls itself.
         except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, RecursionError) as error:
             raise BadInput(f"it cannot be unpacked ({error}); copy it again from its source") from error

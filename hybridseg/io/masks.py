@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, Problem
@@ -53,19 +53,29 @@ class Matches:
         Images without a mask, and masks without an image.
     problems : list of Problem
         Images with several masks that are equally good, masks that could belong to several images.
+    others : list of pathlib.Path
+        JSON files that no labelling tool wrote.
     """
 
     pairs: list[Pair]
     unlabelled: list[Path]
     orphans: list[Path]
     problems: list[Problem]
+    others: list[Path] = field(default_factory=list)
 
-    def describe_orphans(self, where: str = "") -> list[Problem]:
+    def describe_orphans(self, where: str = "", images_dir: Path | None = None) -> list[Problem]:
         """Return a problem for each mask without an image, beside it or `where` the images were said to be."""
-        wanted = [", ".join(find_owner(path, ()) + suffix for suffix in IMAGE_SUFFIXES[:3]) for path in self.orphans]
-        beside = "has no image beside it; put it there ({} ...) or give --images DIR"
-        text = f"has no image in {where}; it would be called {{}} ..." if where else beside
-        return [Problem(str(path), text.format(names)) for path, names in zip(self.orphans, wanted, strict=True)]
+        found = []
+        for path in self.orphans:
+            wanted = [find_owner(path, ()) + suffix for suffix in IMAGE_SUFFIXES[:3]]
+            fault = f"has no image in {where}" if where else "has no image beside it"
+            if path.name in wanted and path.parent == (images_dir or path.parent):
+                wanted.remove(path.name)
+                fault += ", and a file cannot be its own image"
+            names = f"{', '.join(wanted)} ..."
+            advice = f"it would be called {names}" if where else f"put it there ({names}) or give --images DIR"
+            found.append(Problem(str(path), f"{fault}; {advice}"))
+        return found
 
     def describe_rest(self) -> list[str]:
         """Return sentences about the images and masks that are alone."""
@@ -77,6 +87,8 @@ class Matches:
             )
         if self.orphans:
             lines.append(f"masks without an image ({len(self.orphans)}): {_list_names(self.orphans)}")
+        if self.others:
+            lines.append(f"JSON files without labels ({len(self.others)}): {_list_names(self.others)}")
         return lines
 
 
@@ -136,7 +148,7 @@ def find_labelled(
     by_name = replace(found, orphans=[path for path in found.orphans if path in named])
     found = replace(
         found,
-        problems=found.problems + by_name.describe_orphans(where),
+        problems=found.problems + by_name.describe_orphans(where, images_dir),
         orphans=[path for path in found.orphans if path not in named],
         unlabelled=found.unlabelled if folders else [],
     )
@@ -151,7 +163,9 @@ def _share_coco(found: Matches, named: Container[Path]) -> Matches:
     """
     tools = {path: find_json_tool(path) for path in found.orphans if path.suffix.lower() == ".json"}
     orphans = [path for path in found.orphans if path in named or tools.get(path, "mask")]
-    found, shared = replace(found, orphans=orphans), [path for path, tool in tools.items() if tool == "coco"]
+    others = [path for path in found.orphans if path not in orphans]
+    found = replace(found, orphans=orphans, others=others)
+    shared = [path for path, tool in tools.items() if tool == "coco"]
     if len(shared) != 1:
         return found
     pairs = found.pairs + [Pair(shared[0], path) for path in found.unlabelled]

@@ -7,7 +7,8 @@ files, talks to a network, prints, or calls back into Python.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ _STRING_BYTES = 24
 _MAX_TENSOR_BYTES = 2 * 2**30
 # Of a GraphDef: nodes, functions, versions and debug information, as protocol buffers number and write them.
 _GRAPH_FIELDS, _VARINT, _BYTES = range(1, 6), 0, 2
+_ADVICE = "get the model from a source you trust, or train it again"
 
 GRAPH_MARKS = tuple(b"const_%d\x12\x05Const" % i for i in range(4))
 """Of a graph that was frozen here: its first constants, as `freeze` calls them, and what they are."""
@@ -46,6 +48,7 @@ _SAFE = """
     SquaredDifference Squeeze StopGradient StridedSlice Sub Sum Switch Tanh Tile TopKV2 Transpose Unpack ZerosLike
 """
 SAFE_OPS = CALL_OPS.union(_SAFE.split())
+_LOOP_OPS = {"Enter", "Exit", "For", "LoopCond", "NextIteration", "StatelessWhile", "While"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,9 +190,10 @@ def parse_graph(path: Path, content: bytes, *, input_range: str | None = None) -
         ) from error
     if not definition.node:
         raise BadInput(f"{path} is an empty graph; give a .pb file that `hybridseg retrain` wrote")
-    refuse_unsafe_ops(path, definition, allowed=SAFE_OPS)
+    with _advised():
+        refuse_unsafe_ops(path, definition, allowed=SAFE_OPS)
     output = _find_output(path, definition).name
-    with located(path):
+    with _advised(), located(path):
         try:
             check_constants(definition.node)
             flat, (output,) = flatten(definition, [output])
@@ -198,6 +202,19 @@ def parse_graph(path: Path, content: bytes, *, input_range: str | None = None) -
         except (TypeError, LookupError) as error:
             raise BadInput(f"it is damaged ({error})") from error
     return _describe_graph(path, flat, output, input_range)
+
+
+@contextmanager
+def _advised() -> Iterator[None]:
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(f"{error}; {_ADVICE}") from error
+
+
+def cannot_run(path: Path, error: Exception) -> BadInput:
+    """Return the error for a graph that was tried, and failed."""
+    return BadInput(f"{path} cannot be run: {(str(error).splitlines() or [''])[0]:.200}; {_ADVICE}")
 
 
 def list_ops(definition: Any) -> set[str]:
@@ -256,12 +273,13 @@ def check_sizes(
 
 def refuse_unsafe_ops(path: object, definition: Any, *, allowed: Iterable[str]) -> None:
     """Raise BadInput for a graph that could do more than compute, naming the operations that are not allowed."""
-    wrong = sorted(list_ops(definition) - set(allowed))
+    wrong = list_ops(definition) - set(allowed)
+    beyond = sorted(wrong - _LOOP_OPS)
     if wrong:
-        raise BadInput(
-            f"{path} holds operations that a classifier does not need and that could access files, the network or "
-            f"Python: {', '.join(f'{name:.60}' for name in wrong[:8])}; it is not loaded"
-        )
+        what = "operations that a classifier does not need and that could access files, the network or Python"
+        what = what if beyond else "a loop, which a classifier does not need and which may never end"
+        names = ", ".join(f"{name:.60}" for name in (beyond or sorted(wrong))[:8])
+        raise BadInput(f"{path} holds {what}: {names}; it is not loaded")
 
 
 def _describe_graph(path: Path, needed: Any, output: str, input_range: str | None) -> FrozenGraph:

@@ -32,6 +32,7 @@ from hybridseg.models.graphs import (
     SIGNED_RANGE,
     UNIT_RANGE,
     FrozenGraph,
+    cannot_run,
     check_content,
     check_sizes,
     parse_graph,
@@ -317,10 +318,8 @@ def try_graph(
         probe = np.random.default_rng(0).random((n, size, size, 3), dtype=np.float32)
         exact = TensorFlowEngine(graph)
         exact.classify(probe)
-    except BadInput as error:
-        raise BadInput(f"{path} cannot be run: {error}") from error
     except Exception as error:
-        raise BadInput(f"{path} cannot be run: {(str(error).splitlines() or [''])[0]:.200}") from error
+        raise cannot_run(path, error) from error
     return make_runtime(graph, exact, [probe]) if convert else None
 
 
@@ -330,7 +329,7 @@ def _count_outputs(path: Path, runner: Engine, size: int) -> int:
     try:
         return runner.classify(np.zeros((1, size, size, 3), np.float32)).shape[-1]
     except Exception as error:
-        raise BadInput(f"{path} cannot be run: {(str(error).splitlines() or [''])[0]:.200}") from error
+        raise cannot_run(path, error) from error
 
 
 def _say_range(path: Path, *, is_signed: bool) -> None:
@@ -357,7 +356,8 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard | None:
     )
     if path.exists() and hash_bytes(read_content(path)) != card.sha256:
         raise BadInput(
-            f"{card_path}: it belongs to another {path.name} (the SHA-256 differs); remove it or train again"
+            f"{path} is not the file that {card_path.name} describes (the SHA-256 differs): copy all files of the "
+            f"model again, or remove {card_path.name} if the model was replaced on purpose"
         )
     return card
 

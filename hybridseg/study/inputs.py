@@ -17,7 +17,7 @@ from hybridseg.data.faults import ASIDE, ONLY_NETWORKS, Evidence, Fault, find_fa
 from hybridseg.data.labelnames import name_labels
 from hybridseg.data.likeness import describe_likeness
 from hybridseg.data.split import read_split
-from hybridseg.data.splitplan import SETS, SplitEntry, SplitOptions, plan_split
+from hybridseg.data.splitplan import SETS, SplitEntry, SplitOptions, check_group_by, plan_split
 from hybridseg.data.survey import survey_files
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, Problem
 from hybridseg.hybrid.purity import measure_purity
@@ -65,6 +65,7 @@ class StudyOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+        check_group_by(self.group_by)
         if self.test_list == ():
             raise BadInput("the list of the photos for testing (--test) is empty; leave it out, and they are drawn")
         if self.test_list is not None and (self.group_by or self.proportion):
@@ -263,7 +264,7 @@ def _review(
     known = Evidence(found, survey, name_labels(survey.masks, table), table)
     passed = () if "fcn" in options.methods else ONLY_NETWORKS
     faults = [fault for fault in find_faults(known) if fault.breaks and fault.kind not in passed]
-    _refuse([problem for fault in faults for problem in fault.problems], len(survey.photos))
+    _refuse([problem for fault in faults for problem in fault.problems], len(photos))
     return known
 
 
@@ -331,8 +332,8 @@ def _refuse(problems: Sequence[Problem], n_photos: int) -> None:
     ]
     more = f"\n  ... and {len(faults) - _MAX_PROBLEMS} other faults" if len(faults) > _MAX_PROBLEMS else ""
     raise BadInput(
-        f"{count_of(len(problems), 'file')} of {count_of(n_photos, 'photo')} and their masks cannot be used; mend "
-        f"or move them away, then run again (nothing was written):{''.join(lines)}{more}"
+        f"{count_of(len({p.where for p in problems}), 'file')} of {count_of(n_photos, 'photo')} and their masks cannot "
+        f"be used; fix or move them away, then run again (nothing was written):{''.join(lines)}{more}"
     )
 
 

@@ -132,7 +132,7 @@ def _show_extremes(method: MethodFindings, table: ClassTable) -> Section:
     worst, best = pick_extremes(method.tested)
     drawn = [
         _draw_strip(f"{kind}: {photo.image_path.name}", photo, table)
-        for kind, photos in (("best", best), ("worst", worst))
+        for kind, photos in (("best by Dice", best), ("worst by Dice", worst))
         for photo in photos
     ]
     n = len(method.tested)

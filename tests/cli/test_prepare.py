@@ -218,5 +218,5 @@ def test_a_full_disk_is_not_the_fault_of_a_photo(coast, run, tmp_path, monkeypat
 
     monkeypatch.setattr("hybridseg.data.survey.write_json", fail)
     result = run("review", coast, "--out", tmp_path / "out")
-    assert result.exit_code == 1 and "would break" not in result.output
+    assert result.exit_code == 1 and "would fail" not in result.output
     assert "Error: could not write" in result.output and "No space left on device" in result.output

@@ -161,6 +161,12 @@ def test_nothing_to_segment(run, fake_model, photos, tmp_path, words):
     assert not list(tmp_path.rglob("*ares*"))
 
 
+def test_a_line_break_in_a_name_is_written_out(run, fake_model, photos):
+    (photos / "a.png").rename(photos / "a\nb.png")
+    result = run("semseg", photos / "a\nb.png", *FAST)
+    assert "\na\\nb.png: " in f"\n{result.stdout}" and "  wrote " in result.stdout and "a\nb" not in result.stdout
+
+
 def test_missing_and_strange_inputs(run, fake_model, photos, tmp_path):
     (tmp_path / "away.png").symlink_to("nowhere")
     (tmp_path / "loop.png").symlink_to("loop.png")

@@ -231,7 +231,10 @@ def test_the_areas_of_another_image_are_not_used(photos, save, table):
     (masks / "z.json").write_text(json.dumps(_labelme(table) | {"imagePath": "z.jpg"}))
     result = convert_masks([masks], images_dir=photos)
     assert [converted.path.name for converted in result.written] == ["a_label.png"]
-    assert result.rest == ("images without a mask (2 of 3): b.jpg, c.jpg", "masks without an image (1): z.json")
+    assert result.rest == (
+        "images without a mask (2 of 3): b.jpg, c.jpg", "masks without an image (1): z.json",
+        "JSON files without labels (1): split.json",
+    )  # fmt: skip
     with pytest.raises(BadInput, match=r"z.json: has no image in .*jpg \(--images\); it would be called z.jpg"):
         convert_masks([masks / "z.json"], images_dir=photos)
 

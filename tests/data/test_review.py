@@ -121,11 +121,11 @@ def test_what_breaks_a_training(project, run):
     break_files()
     result = review()
     assert list_faults(result) == BREAKS and all(fault.breaks for fault in result.faults)
-    assert result.describe() == "a training would break: 6 faults to mend"
+    assert result.describe() == "training would fail: 8 problems to fix"
     done = run("review", "project", "--jobs", 1)
     assert done.exit_code == 1 and "1 name is missing; until it is given: unknown_5" in done.stdout
     lines = done.stderr.splitlines()
-    assert "a training would break; mend this first:" in lines and len([li for li in lines if li.startswith("  ")]) == 8
+    assert "training would fail; fix this first:" in lines and len([li for li in lines if li.startswith("  ")]) == 8
     assert re.search(r"p02\.png: has 90 x 128 pixels, but p02\.png has 96 x 128; give the one", done.stderr)
     assert "p04.png: has the id 5, but the classes are 0 to 2 (water, sand, cliff); give a list" in done.stderr
     [mend] = [fault.mend for fault in result.faults if fault.kind == "names"]
@@ -350,13 +350,11 @@ def test_the_page_shows_the_faults_and_the_photos(project):
     break_files()
     page = review().report_path.read_text()
     assert (
-        page.index("A training would break: 6 faults")
-        < page.index("3 files cannot be read")
-        < page.index("The classes")
+        page.index("Training would fail: 8 problems") < page.index("3 files cannot be read") < page.index("The classes")
     )
     assert page.count("<span class='stack'>") == 8 and page.count("data:image/jpeg;base64,") >= 14
     assert "Has 90 x 128 pixels, but p02.png has 96 x 128" in page and "src='http" not in page
-    assert "What would break a training is in bold" in page and page.count("<tr class='strong'>") == 6
+    assert "What would stop a training is in bold" in page and page.count("<tr class='strong'>") == 6
     shares = re.findall(r"<td class='bars'>.*?</span>([\d.]+)&nbsp;%", page)
     assert len(shares) == 4 * 3, "three columns of four classes"
 

@@ -38,7 +38,7 @@ def test_files_and_folders_are_unpacked(tmp_path):
 
 
 @pytest.mark.parametrize(("member", "reason"), [
-    (("../out.txt", FILE, b"x"), "leads out of the folder"),
+    (("../out.txt", FILE, b"x"), "points outside the folder"),
     (("link", tarfile.SYMTYPE, "/etc"), "'link' in it is a link, a device or sparse"),
     (("hard", tarfile.LNKTYPE, "good"), "is a link"),
     (("pipe", tarfile.FIFOTYPE, ""), "is a link, a device"),
@@ -59,7 +59,7 @@ def test_members_that_are_refused(tmp_path, member, reason):
 def test_a_bomb_is_refused_before_it_unpacks(tmp_path):
     path = pack(tmp_path / "bomb.tar.gz", ("zeros", FILE, b"\0" * 20_000_000))
     assert path.stat().st_size < 30_000
-    with pytest.raises(BadInput, match=r"unpacks to more than 10,000,000 bytes.*give the folder"):
+    with pytest.raises(BadInput, match=r"unpacks to more than 10,000,000 bytes \(the limit is 100 .*give the folder"):
         unpack_archive(path, tmp_path / "out")
     assert not (tmp_path / "out" / "zeros").exists() or (tmp_path / "out" / "zeros").stat().st_size < 11_000_000
 

@@ -159,6 +159,9 @@ def test_a_mask_without_an_image_where_the_images_are(tmp_path):
     assert str(problem) == (
         f"{masks / 'b_mask.png'}: has no image in {images} (--images); it would be called b.jpg, b.jpeg, b.png ..."
     )
+    (images / "own.png").touch()
+    [problem] = find_labelled([images / "own.png"], images_dir=images).problems
+    assert str(problem).endswith("and a file cannot be its own image; it would be called own.jpg, own.jpeg ...")
 
 
 def test_nothing_to_work_on(tmp_path):

@@ -67,6 +67,8 @@ def test_what_would_be_ignored_is_refused(data):
         check(epochs=3)
     with pytest.raises(BadInput, match="--tile-size is for the hybrid method"):
         check(method="fcn", tile_size=32)
+    with pytest.raises(BadInput, match=r"--group-by '\(flight' is not a regular expression"):
+        StudyOptions(group_by="(flight")
     assert StudyOptions(method="both", epochs=3, tile_size=32)
 
 
@@ -85,7 +87,7 @@ def test_all_faults_are_named_at_once(data):
     with pytest.raises(BadInput) as caught:
         check()
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("2 files of 7 photos and their masks cannot be used; mend or move them away")
+    assert lines[0].startswith("2 files of 8 photos and their masks cannot be used; fix or move them away")
     assert any("masks/flight0_0.png: has 10 x 12 pixels, but flight0_0.jpg has 128 x 160" in line for line in lines)
     assert any(line.startswith("  photos/flight1_1.jpg") for line in lines) and len(lines) == 3
     assert not Path("photos_run").exists()

@@ -77,7 +77,7 @@ def check_report(study, out, scores):
     assert results.count("<div class='strip'>") == 4 and ">errors</figcaption>" in page
     # The photos are drawn so alike that those for testing show what was trained on.
     assert re.search(r"<h2>\d photos are in two sets at once", review) and "<span class='stack'>" in review
-    shares = re.findall(r"<h3>(best|worst): .*? <small>Dice ([\d.]+), ([\d.]+) % right</small>", page)
+    shares = re.findall(r"<h3>(best|worst) by Dice: .*? <small>Dice ([\d.]+), ([\d.]+) % right</small>", page)
     assert [kind for kind, *_ in shares] == ["best", "worst"] and float(shares[0][1]) >= float(shares[1][1])
     assert {(dice, f"{float(share) / 100:.3f}") for _, dice, share in shares} == {
         (f"{p['dice']:.3f}", f"{p['accuracy']:.3f}") for p in scores["pairs"].values()
@@ -202,7 +202,7 @@ def test_masks_beside_the_photos(study, data):
 def test_the_errors_are_where_result_and_mask_differ(study, data):
     study()
     page = (data / "photos_run/report.html").read_text()
-    strip = re.search(r"<h3>worst: (.*?)\.jpg.*?</div>", page, re.DOTALL)
+    strip = re.search(r"<h3>worst by Dice: (.*?)\.jpg.*?</div>", page, re.DOTALL)
     pictures = [
         np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).astype(int)
         for data in re.findall(r"base64,([^']+)'", strip[0])

@@ -213,7 +213,10 @@ def _parse_labeldefs(lines: list[tuple[int, str]]) -> ClassTable:
         if len(channels) != 3 or not all(
             re.fullmatch(r"[0-9]{1,3}", channel) and int(channel) <= 255 for channel in channels
         ):
-            raise BadInput(f"line {number}: {line!r} is not `name, r, g, b` with numbers from 0 to 255")
+            raise BadInput(
+                f"line {number}: {line!r} is not `name, r, g, b` with numbers from 0 to 255; for names alone write one "
+                "per line, without commas"
+            )
         names.append(name)
         colors.append((int(channels[0]), int(channels[1]), int(channels[2])))
     return ClassTable(tuple(names), tuple(colors))

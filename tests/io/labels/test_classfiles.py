@@ -45,11 +45,12 @@ def test_round_trip(tmp_path, table):
     ("labels", "colors", "message"),
     [
         ("", None, "is empty; write one class a line"),
-        ("a\na\n", None, "l.txt: the class names 'a' and 'a' are the same"),
+        ("a\na\n", None, "l.txt: the class name 'a' is given twice; rename one"),
         ("a\nb\n", "r\n", "has 2 classes but .*c.txt has 1 colour;"),
         ("a\nb\n", "r\nbleu\n", "c.txt, line 2: 'bleu' is not a colour"),
         ("a, 1, 2\n", None, "line 1: 'a, 1, 2' is not `name, r, g, b`"),
         ("a, 1, 2, 256\n", None, "numbers from 0 to 255"),
+        ("a,b,c\n", None, "for names alone write one per line, without commas"),
     ],
 )
 def test_mistakes_are_named_with_file_and_line(tmp_path, labels, colors, message):
