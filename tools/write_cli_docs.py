@@ -23,7 +23,7 @@ HEAD = """# Commands
 Every command in the order of use, as `hybridseg COMMAND --help` prints it. This page is generated (`make docs`).
 
 Exit codes: 0 done; 1 something in the input could not be used (one message says what, and what to do); 2 wrong
-usage; 130 stopped by Ctrl-C.
+usage; 130 stopped by Ctrl-C (0 from `label`, which ends that way).
 """
 
 

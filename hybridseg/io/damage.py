@@ -45,8 +45,7 @@ def refuse_damage(
     >>> with refuse_damage("a.png"):
     ...     struct.unpack(">I", b"12")
     Traceback (most recent call last):
-    hybridseg.errors.BadInput: a.png is damaged or cut short (unpack requires a buffer of 4 bytes); copy it again from \
-its source
+    hybridseg.errors.BadInput: a.png is damaged or cut short (it ends too early); copy it again from its source
     """
     try:
         yield
@@ -60,7 +59,12 @@ its source
 
 def describe_damage(error: BaseException) -> str:
     """Return what a library said, in one short line."""
-    text = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
+    cause = error.__cause__ or error
+    if isinstance(cause, struct.error):
+        return "it ends too early"
+    if isinstance(cause, RecursionError):
+        return "it is nested too deep"
+    text = " ".join(str(cause).split()) or type(cause).__name__
     return text if len(text) <= _MAX_LETTERS else f"{text[:_MAX_LETTERS]}..."
 
 

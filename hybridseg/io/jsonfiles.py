@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any, NoReturn
 
 from hybridseg.errors import BadInput, HybridSegError, located
+from hybridseg.io.damage import describe_damage
 from hybridseg.io.textfiles import read_whole
 
 MAX_FILE_BYTES = 200_000_000
@@ -63,7 +64,7 @@ def read_toml(path: str | os.PathLike[str], *, most: int, remedy: str) -> dict[s
             record = tomllib.loads(data.decode("utf-8"))
             _check_depth(record)
         except (ValueError, RecursionError) as error:
-            raise BadInput(f"it is not TOML ({error}); {remedy}") from error
+            raise BadInput(f"it is not TOML ({describe_damage(error)}); {remedy}") from error
     return record
 
 
@@ -124,7 +125,8 @@ def parse_json(data: bytes | str, *, errors: str = "strict", remedy: str | None 
         half = ascii(error.object[error.start])
         raise BadInput(f"it holds {half}, half of a character; {remedy or 'correct it'}") from error
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"it is damaged, or not JSON in UTF-8 ({error}); {remedy or 'save it again'}") from error
+        told = describe_damage(error)
+        raise BadInput(f"it is damaged, or not JSON in UTF-8 ({told}); {remedy or 'save it again'}") from error
     return record
 
 

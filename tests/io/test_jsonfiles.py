@@ -111,3 +111,8 @@ def test_toml_has_the_same_limits(tmp_path):
         assert len(str(caught.value)) < 400
     with pytest.raises(BadInput, match=r"larger than 0\.1 kB; give a policy"):
         read_toml(path, most=100, remedy="give a policy")
+
+
+def test_what_is_nested_too_deep_is_said_without_the_words_of_python():
+    with pytest.raises(BadInput, match=r"not JSON in UTF-8 \(it is nested too deep\); save it again"):
+        parse_json_object('{"a": ' + "[" * 90_000 + "]" * 90_000 + "}")

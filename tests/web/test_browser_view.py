@@ -244,7 +244,7 @@ def test_the_overview(tab, picture, strokes):
     near = [tab.page.evaluate(code, [round(col * inner) + dx, round(row * inner)]) for dx in range(-4, 2)]
     assert any(red > 200 and blue < 160 for red, _, blue in near), near
     tab.press("m")
-    assert not overview.is_visible()
+    tab.wait("document.querySelector('#minimap').hidden")
     tab.page.reload()
     tab.ready().press("i", "i", "i", "i")
     assert tab.page.input_value("#minimap-setting") == "hidden" and not overview.is_visible()

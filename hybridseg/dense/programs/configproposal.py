@@ -200,7 +200,7 @@ def _propose_training(infos: Sequence[tuple[ImageInfo, int]], n_images: int) -> 
             f"shape, in multiples of {SIDES.step}, and has at most {MAX_AREA:,} pixels, so that training takes minutes "
             "without a graphics card.",
         ),
-        "batch_size": (batch, f"{batch} at a time; there are {images}."),
+        "batch_size": (batch, f"{batch} at a time, of {images}."),
         "validation_split": (share, f"Of {images}, {share:g} for validation leaves about {n_train} to train on."),
         "aug_copies": (
             copies,
