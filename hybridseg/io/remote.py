@@ -23,6 +23,7 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.io.damage import hush
 from hybridseg.io.downloads import ask_headers
 from hybridseg.io.geotiffs import COPIED_SUFFIXES, copy_geotiff, make_tag
+from hybridseg.io.locks import own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS
 
 _SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3/", "gs": "vsigs/", "az": "vsiaz/"}
@@ -183,12 +184,16 @@ def local_copy(path: Path) -> Iterator[Path]:
     if not needs_copy(path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="hybridseg-") as folder:
+    home = Path(tempfile.gettempdir())
+    # Copies of killed runs may be large.
+    remove_leftovers(home)
+    with own_partial(home) as folder:
+        folder.mkdir(mode=0o700)
         if is_remote(path):
-            target = Path(folder, without_key(path).name)
+            target = folder / without_key(path).name
             _fetch(path, target)
         else:
-            target = Path(folder, f"{path.stem}.tif")
+            target = folder / f"{path.stem}.tif"
             copy_geotiff(path, target)
         yield target
 

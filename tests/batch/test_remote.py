@@ -97,6 +97,17 @@ def test_what_is_named_is_fetched(web, survey, tmp_path, monkeypatch):
     assert find_images([tmp_path / "some.txt"], remote=True) == paths
 
 
+def test_the_copy_of_a_killed_run_is_removed_and_that_of_another_stays(web, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    left = tmp_path / "tmp" / ".0123456789abcdef.partial" / "large.tif"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with local_copy(as_source(f"{web}/a.png")) as one, local_copy(as_source(f"{web}/a.png")) as other:
+        assert one.name == other.name == "a.png" and one.exists() and other.exists() and one != other
+        assert not left.parent.exists() and one.parent.stat().st_mode & 0o077 == 0
+    assert not list((tmp_path / "tmp").iterdir())
+
+
 def test_an_archive_and_a_folder_in_it_stand_for_their_images(survey, tmp_path):
     source = tmp_path / "source"
     image = np.zeros((6, 8, 3), np.uint8)
