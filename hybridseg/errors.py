@@ -238,6 +238,7 @@ class Problem:
         # As the error has it.
         path = tidy(where)
         message = message.removeprefix(f"{path}: ").removeprefix(f"{path} ")
+        message = "there is no file of this name" if message == f"there is no file {path}" else message
         name = path.rpartition("/")[2]
         return cls(where, message.replace(name, one_line(name)))
 

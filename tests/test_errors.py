@@ -20,6 +20,10 @@ def test_a_problem_names_its_file_once(message):
     assert str(Problem.of("a.png", BadInput(message))) == "a.png: is damaged"
 
 
+def test_a_problem_with_a_file_that_is_not_there_names_it_once():
+    assert str(Problem.of("a.png", MissingInput("there is no file a.png"))) == "a.png: there is no file of this name"
+
+
 def test_a_problem_with_a_strange_file_names_it_once():
     problem = Problem.of("a\x1b.png", BadInput("a\x1b.png: is damaged"))
     assert problem.where == "a\x1b.png" and str(problem) == r"a\x1b.png: is damaged"

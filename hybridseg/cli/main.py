@@ -129,8 +129,8 @@ class HybridSegGroup(click.Group):
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
             click.echo(
-                "\nStopped. Every file that was written is complete; give the same command again (with --resume where "
-                "it has that), and what was finished is kept.",
+                "\nStopped. Every file that was written is complete; give the same command again (with --resume if it "
+                "has that option), and what was finished is kept.",
                 err=True,
             )
             sys.exit(INTERRUPTED)

@@ -148,7 +148,7 @@ def test_several_images_and_masks_after_one_flag(run, photo, folder, use_network
     assert result.exit_code == 0 and "  output          no masks" in result.stdout and "wrote" not in result.stdout
     assert set(folder.rglob("*")) == before
     result = run("predict", "-i", "photo.png", "none.png", "-m", "net.h5")
-    assert result.exit_code == 1 and "there is no file none.png" in result.stderr
+    assert result.exit_code == 1 and "none.png: there is no file of this name" in result.stderr
     assert read_labelmap(folder / "photo_predseg.png").labels[0, 0] == 0, "the others are done"
 
 

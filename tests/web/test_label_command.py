@@ -106,7 +106,7 @@ def test_work_starts_from_the_masks_of_a_colleague(start, photos, tmp_path):
         (["photos", "--masks", "text.jpg"], "text.jpg is a file; give the folder that it is in"),
         (["photos", "--import", "nowhere"], "there is no file or folder nowhere to import"),
         (["photos", "--images", "photos"], "the images were given twice, as photos and as --images photos; leave one"),
-        (["nothing"], "there is no file nothing"),
+        (["nothing"], "nothing: there is no file of this name"),
         (["text.jpg"], "no image can be labelled: text.jpg: is not a JPEG, PNG or TIFF image"),
         (["photos", "--host", "0.0.0.0"], "add --i-know"),
         (["photos", "--port", "99999"], "there is no port 99999"),
