@@ -80,7 +80,7 @@ def test_archive_is_unpacked_once_and_safely(tf, tmp_path, monkeypatch):
     assert load_backbone(str(tmp_path / "m.tar.gz")).fingerprint == backbone.fingerprint
     with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as archive:
         archive.add(module / "saved_model.pb", arcname="../../outside.pb")
-    with pytest.raises(BadInput, match="leads out of the folder"):
+    with pytest.raises(BadInput, match="points outside the folder"):
         load_backbone(str(tmp_path / "evil.tar.gz"))
     assert not (tmp_path / "outside.pb").exists()
     (tmp_path / "no.tar.gz").write_bytes(b"no archive")
