@@ -52,7 +52,7 @@ def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(BadInput, match="it has only 'sand'"):
         open_tile_folder(tmp_path)
     fill(tmp_path, ["Sand_/1.png", "Sand_/2.png"])
-    with pytest.raises(BadInput, match="'sand' and 'sand' are the same"):
+    with pytest.raises(BadInput, match="the class name 'sand' is given twice"):
         open_tile_folder(tmp_path)
 
 
@@ -114,7 +114,7 @@ def test_folders_that_were_made_by_hand(tmp_path):
     folder = open_tile_folder(tmp_path)
     assert folder.table.names == ("Wet sand", "surf", "ash") and folder.table.colors[:2] == TABLE.colors[:2]
     fill(tmp_path, ["wet_sand/c.png", "wet_sand/d.png"])
-    with pytest.raises(BadInput, match=r"the class folders of .*'Wet sand' and 'Wet sand' are the same"):
+    with pytest.raises(BadInput, match=r"the class folders of .*the class name 'Wet sand' is given twice"):
         open_tile_folder(tmp_path)
 
 
