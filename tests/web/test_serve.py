@@ -52,7 +52,7 @@ def test_it_stops_at_the_end_of_a_block(photos, quietly):
 def test_what_makes_no_sense_in_pythons_words(photos, quietly):
     with pytest.raises(BadUsage, match="give masks= alone, without import_= or review=True"):
         hs.label(photos, masks=photos, review=True, block=False)
-    with pytest.raises(BadInput, match="no image can be labelled:\n  nowhere: there is no file nowhere"):
+    with pytest.raises(BadInput, match="no image can be labelled:\n  nowhere: there is no file of this name"):
         hs.label("nowhere", block=False)
     with pytest.raises(hs.HybridSegError, match="has no image with a result beside it"):
         hs.label(photos, review=True, block=False)
