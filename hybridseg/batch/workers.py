@@ -263,7 +263,7 @@ def _make_pool(n_jobs: int, context: SpawnContext, *start: Any) -> ProcessPoolEx
 
     class Pool(ProcessPoolExecutor):
         def submit(self, *args: Any, **settings: Any) -> Future[Any]:
-            with deafen_children():
+            with shield_children():
                 return super().submit(*args, **settings)
 
     return Pool(n_jobs, mp_context=context, initializer=_start_worker, initargs=start)
@@ -295,7 +295,7 @@ def _ignore_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def deafen_children() -> Iterator[None]:
+def shield_children() -> Iterator[None]:
     """Let the processes that are started meanwhile never hear Ctrl-C: this one decides what is done."""
     from multiprocessing import resource_tracker
 
@@ -319,7 +319,7 @@ def hold_interrupts() -> Iterator[None]:
     caught: list[int] = []
     earlier = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
     try:
-        with deafen_children():
+        with shield_children():
             yield
     finally:
         signal.signal(signal.SIGINT, earlier)

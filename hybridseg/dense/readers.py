@@ -25,7 +25,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from hybridseg.batch.workers import deafen_children
+from hybridseg.batch.workers import shield_children
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.lmdbpairs import BatchMaker
 from hybridseg.dense.machines import Share
@@ -141,7 +141,7 @@ class Readers:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, maker, shape), daemon=True)
-        with deafen_children():
+        with shield_children():
             process.start()
         theirs.close()
         self._processes[ours], self._busy[ours] = process, 0

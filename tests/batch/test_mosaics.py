@@ -4,14 +4,13 @@ import os
 import shutil
 import struct
 from collections import namedtuple
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
 
-from hybridseg.batch.jobs import Outputs, run_jobs
+from hybridseg.batch.jobs import run_jobs
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import make_plan
 from hybridseg.errors import BadInput
@@ -20,7 +19,7 @@ from hybridseg.io.images import load_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import find_images
 from hybridseg.io.rasters import quiet_rasterio
-from hybridseg.io.remote import as_source, find_tag, local_copy
+from hybridseg.io.remote import as_source, local_copy
 
 PLACE = {"crs": "EPSG:32611", "transform": rasterio.Affine(0.5, 0, 4e5, 0, -0.5, 4e6), "nodata": 7}
 HEAD = f"<SRS>{rasterio.crs.CRS.from_epsg(32611).to_wkt()}</SRS><GeoTransform>4e5,0.5,0,4e6,0,-0.5</GeoTransform>"
@@ -71,19 +70,6 @@ def tiles(tmp_path):
     bands = ["".join(source(name, i, place, more=NODATA) for name, place in places) for i in (1, 2, 3)]
     (folder / "survey.vrt").write_text(mosaic(bands))
     return folder
-
-
-@pytest.fixture
-def survey(job, tmp_path):
-    def run(paths, out=tmp_path / "out"):
-        find_tag.cache_clear()
-        manifest = Manifest.read(out)
-        one = replace(job, outputs=Outputs(out_dir=out, figures=None))
-        with manifest.writing():
-            manifest.begin(paths, job=one.fingerprint(), settings=one.describe(), engine="this process")
-            return run_jobs(paths, one, manifest=manifest)
-
-    return run
 
 
 def assert_same(path, wanted):

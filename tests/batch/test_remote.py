@@ -7,7 +7,6 @@ import shutil
 import tempfile
 import threading
 import zipfile
-from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -59,21 +58,6 @@ def web(tmp_path):
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture
-def survey(job, tmp_path):
-    out = tmp_path / "out"
-
-    def run(paths):
-        find_tag.cache_clear()
-        manifest = Manifest.read(out)
-        one = replace(job, outputs=Outputs(out_dir=out, figures=None))
-        with manifest.writing():
-            manifest.begin(paths, job=one.fingerprint(), settings=one.describe(), engine="this process")
-            return run_jobs(paths, one, manifest=manifest)
-
-    return run
 
 
 def test_what_is_named_is_fetched(web, survey, tmp_path, monkeypatch):

@@ -164,15 +164,15 @@ def test_a_script_that_starts_processes_when_it_is_imported_is_told_so(tmp_path)
     ) in done.stderr
 
 
-def tell_deafness(_):
+def is_shielded(_):
     return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 @pytest.mark.slow
 def test_processes_never_hear_ctrl_c_however_early():
     with open_pool(2) as pool:
-        assert all(pool.map(tell_deafness, range(4)))
-    assert all(map_calls(tell_deafness, range(2), n_jobs=2)) and not tell_deafness(None)
+        assert all(pool.map(is_shielded, range(4)))
+    assert all(map_calls(is_shielded, range(2), n_jobs=2)) and not is_shielded(None)
 
 
 def test_ctrl_c_waits_until_processes_have_started():
