@@ -138,11 +138,11 @@ class Job(ABC):
         """Return the same in one SHA-256."""
         return combine_fingerprint(json.dumps(self.describe(), sort_keys=True))
 
-    def count_parts(self, image_path: Path) -> int:
-        """Return how many parts an image has that others may compute, see `share`; 1: none."""
+    def count_parts(self, shape: tuple[int, int]) -> int:
+        """Return how many parts an image of these rows and columns has that others may compute; 1: none."""
         return 1
 
-    def count_kept(self, image_path: Path, n_workers: int) -> int:
+    def count_kept(self, shape: tuple[int, int], n_workers: int) -> int:
         """Return about how many bytes such parts take on the disk until so many workers have done all of them."""
         return 0
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from hybridseg.batch.manifest import DONE, FAILED, Manifest, find_key, is_other
 from hybridseg.batch.parts import measure_parts
 from hybridseg.errors import HybridSegError, Problem, WriteFailed
-from hybridseg.io.geotiffs import read_shape
 from hybridseg.io.images import describe_image
-from hybridseg.io.remote import ask_tags, describe_source, is_remote, needs_copy, without_key
+from hybridseg.io.remote import ask_shapes, ask_tags, describe_source, is_remote, needs_copy, read_shape, without_key
 from hybridseg.markup import describe_bytes
 
 if TYPE_CHECKING:
@@ -134,6 +133,7 @@ def divide_tasks(tasks: Sequence[Task], job: Job, n_workers: int) -> tuple[list[
     """
     if n_workers == 1 or len(tasks) > _MANY * n_workers:
         return list(tasks), []
+    ask_shapes(image for _, image in tasks)
     large = [task for task in tasks if _count_parts(job, task[1]) >= _LEAST_PARTS * n_workers]
     shared = large[len(large) - len(large) % n_workers :]
     return [task for task in tasks if task not in shared], shared
@@ -141,15 +141,17 @@ def divide_tasks(tasks: Sequence[Task], job: Job, n_workers: int) -> tuple[list[
 
 def _count_parts(job: Job, image: Path) -> int:
     try:
-        # One that is copied first has no parts before, and its worker copies it.
-        return 1 if needs_copy(image) else job.count_parts(image)
+        return job.count_parts(_read_shape(image))
     except HybridSegError:
         return 1
 
 
 def count_kept(shared: Sequence[Task], job: Job, n_workers: int) -> int:
     """Return the bytes that the parts of any shared image still take on the disk until it is done, at the most."""
-    still = (job.count_kept(path, n_workers) - measure_parts(job.list_targets(path)[0]) for _, path in shared)
+    still = (
+        job.count_kept(_read_shape(image), n_workers) - measure_parts(job.list_targets(without_key(image))[0])
+        for _, image in shared
+    )
     return max(still, default=0)
 
 
@@ -213,7 +215,7 @@ def check_disk(folder: Path, plan: Plan) -> None:
 
 def _explain_unreadable(image: Path) -> str:
     try:
-        _measure(image)
+        _read_shape(image)
     except HybridSegError as error:
         return str(Problem.of(image, error))
     return ""
@@ -222,10 +224,10 @@ def _explain_unreadable(image: Path) -> str:
 def measure_megapixels(image: Path) -> float:
     """Return the megapixels of an image by its header, 0 where that cannot be read."""
     try:
-        return math.prod(_measure(image)) / 1e6
+        return math.prod(_read_shape(image)) / 1e6
     except HybridSegError:
         return 0.0
 
 
-def _measure(image: Path) -> tuple[int, int]:
+def _read_shape(image: Path) -> tuple[int, int]:
     return read_shape(image) if needs_copy(image) else describe_image(image).shape

@@ -100,23 +100,23 @@ class PredictJob(Job):
         networks = self.load()
         return _make_record(networks, self.options, self.smoothing, self.table or networks[0].table)
 
-    def count_parts(self, image_path: Path) -> int:
+    def count_parts(self, shape: tuple[int, int]) -> int:
         """Return the number of windows of an image; 1 for networks that do not see it alike."""
-        plan = plan_image(describe_image(image_path), self.load(), self.options)
+        plan = plan_image(shape, self.load(), self.options)
         return len(plan) if plan else 1
 
-    def count_kept(self, image_path: Path, n_workers: int) -> int:
+    def count_kept(self, shape: tuple[int, int], n_workers: int) -> int:
         """Return about how many bytes its windows take on the disk: all, or those that the next strips need."""
-        info, models = describe_image(image_path), self.load()
-        plan = plan_image(info, models, self.options)
+        models = self.load()
+        plan = plan_image(shape, models, self.options)
         if plan is None:
             return 0
         several = len(models) > 1
         window = 4 * (len(models[0].table) + several) * plan.height * plan.width
-        if self.smoothing.any or plan.shape != info.shape:
+        if self.smoothing.any or plan.shape != shape:
             return len(plan) * window
         n_windows = min(plan.count_kept() + n_workers + MOST_AHEAD, len(plan))
-        return n_windows * window + math.prod(info.shape) * (1 + 8 * self.outputs.probabilities + 4 * several)
+        return n_windows * window + math.prod(shape) * (1 + 8 * self.outputs.probabilities + 4 * several)
 
     def segment(self, image_path: Path, *, work: Work | None = None, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
@@ -168,7 +168,7 @@ def predict_file(
     image, notes, is_empty = show_image(open_lazily(image_path, room=room), models, info=info, options=options)
     shape, is_alone = info.shape, target is not None or not fits_whole(info.shape)
     large = "" if target else explain_large(shape)
-    size = find_size(image, models[0], options)
+    size = find_size(image.shape, models[0], options)
     short = "" if is_empty else judge_room(size, len(table), options=smoothing, room=room)
     watch.lap("read")
     if is_empty:
@@ -310,7 +310,7 @@ def predict_rows(
             pieces = predict_pieces(image, models, n_done=n_done, with_differences=several, **settings)
             return join_pieces((decide(piece, want_confidence, several) for piece in pieces), shape[1])
 
-        plan = plan_image(image, models, options)
+        plan = plan_image(image.shape, models, options)
         # Of another size, what is resized goes on from row to row.
         if plan is not None and plan.shape == shape:
             strips = work.join(decide_from, find_first=plan.find_first)
@@ -319,7 +319,7 @@ def predict_rows(
         decided = even_strips(strips)
         found = (take_rows(rows["label"], rows) for rows in decided)
     else:
-        picture = image.as_rgb8().resize(find_size(image, models[0], options))
+        picture = image.as_rgb8().resize(find_size(image.shape, models[0], options))
         aside = Differences(picture) if several else None
         smoothed = even_strips(_smooth(image, picture, models, options, smoothing, room, work, aside, progress))
         sure: Iterable[np.ndarray | None] = repeat(None)

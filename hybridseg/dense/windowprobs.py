@@ -58,7 +58,7 @@ class _View:
         bands = model.card.architecture.n_bands
         self._image, _ = match_bands(image, bands, model=model.path.name, has_alpha=has_alpha)
         self.model, self._options = model, options
-        self._size = find_size(self._image, model, options)
+        self._size = find_size(self._image.shape, model, options)
         self._in_windows = options.choose_scale(model) is not None
 
     def look(self, rows: slice, cols: slice, shape: tuple[int, int]) -> np.ndarray:

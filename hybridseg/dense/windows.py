@@ -103,7 +103,7 @@ def predict_probs(
         When the image does not have the bands that the network takes (see `hybridseg.io.bands.match_bands`), or the
         networks differ in their classes.
     """
-    shape = find_size(image, models[0], options)
+    shape = find_size(image.shape, models[0], options)
     probs = np.empty((*shape, len(models[0].table)), np.float32)
     for piece in predict_pieces(image, models, shape=shape, options=options, progress=progress):
         rows, cols = piece.probs.shape[:2]
@@ -147,7 +147,7 @@ def predict_pieces(
     for model in models:
         _check_fit(image, model, models[0])
     whole = as_lazy(image)
-    sights = [(find_size(whole, model, options), options.choose_scale(model) is not None) for model in models]
+    sights = [(find_size(whole.shape, model, options), options.choose_scale(model) is not None) for model in models]
     # Where all see the image alike, they share its windows.
     groups = [list(models)] if len(set(sights)) == 1 else [[model] for model in models]
     hooks = [progress if len(groups) == 1 else followed_by(progress, UNKNOWN), *[no_progress] * (len(groups) - 1)]
@@ -252,14 +252,14 @@ def _plan_windows(size: tuple[int, int], models: Sequence[DenseModel], options: 
     return WindowPlan.of(size, window=options.window, overlap=options.overlap, stride=stride, blend=options.blend)
 
 
-def plan_image(image: LazyImage | ImageInfo, models: Sequence[DenseModel], options: DenseOptions) -> WindowPlan | None:
+def plan_image(shape: Sequence[int], models: Sequence[DenseModel], options: DenseOptions) -> WindowPlan | None:
     """Return the windows of an image; None for networks that do not see it alike."""
-    sights = {(find_size(image, model, options), options.choose_scale(model) is None) for model in models}
+    sights = {(find_size(shape, model, options), options.choose_scale(model) is None) for model in models}
     return _plan_windows(sights.pop()[0], models, options) if len(sights) == 1 else None
 
 
-def find_size(image: np.ndarray | LazyImage | ImageInfo, model: DenseModel, options: DenseOptions) -> tuple[int, int]:
-    """Return the rows and columns at which a network sees an image.
+def find_size(shape: Sequence[int], model: DenseModel, options: DenseOptions) -> tuple[int, int]:
+    """Return the rows and columns at which a network sees an image, which begins with its own in `shape`.
 
     Raises
     ------
@@ -269,7 +269,7 @@ def find_size(image: np.ndarray | LazyImage | ImageInfo, model: DenseModel, opti
     scale = options.choose_scale(model)
     if scale is None:
         return model.card.size
-    rows, cols = reduce_shape((image.shape[0], image.shape[1]), scale)
+    rows, cols = reduce_shape((shape[0], shape[1]), scale)
     if options.scale is None and scale > 1 and rows * cols > _MOST_ENLARGED:
         raise BadInput(
             f"{card_path(model.path).name} enlarges images {scale:g} times, this one to {rows:,} x {cols:,} pixels; if "
@@ -285,7 +285,7 @@ def count_needed(image: LazyImage | ImageInfo, models: Sequence[DenseModel], opt
     """
     needed = 0
     for model in models:
-        plan = _plan_windows(find_size(image, model, options), models, options)
+        plan = _plan_windows(find_size(image.shape, model, options), models, options)
         n_pixels = plan.height * plan.width
         # A window, the next one and its copy; the probabilities of two, their sums and those that are done.
         n_layers = len(model.table) + (len(models) > 1)

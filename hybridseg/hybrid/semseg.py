@@ -110,15 +110,15 @@ class SemsegJob(Job):
         options = self.options.fit(shape, classifier.tile_size)
         return _make_record(classifier, options, self.table or classifier.table)
 
-    def count_parts(self, image_path: Path) -> int:
+    def count_parts(self, shape: tuple[int, int]) -> int:
         """Return in how many batches tiles are classified."""
-        grids = plan_votes(describe_image(image_path).shape, self.load(), self.options)
+        grids = plan_votes(shape, self.load(), self.options)
         return sum(map(count_batches, grids))
 
-    def count_kept(self, image_path: Path, n_workers: int) -> int:
+    def count_kept(self, shape: tuple[int, int], n_workers: int) -> int:
         """Return about how many bytes the probabilities of the tiles take on the disk."""
         classifier = self.load()
-        grids = plan_votes(describe_image(image_path).shape, classifier, self.options)
+        grids = plan_votes(shape, classifier, self.options)
         return 4 * len(classifier.table) * sum(len(grid.chosen) for grid in grids)
 
     def segment(self, image_path: Path, *, work: Work | None = None, progress: Progress = no_progress) -> ImageResult:

@@ -13,7 +13,7 @@ import resource
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.io.damage import hush
 from hybridseg.io.downloads import ask_headers
 from hybridseg.io.geotiffs import COPIED_SUFFIXES, copy_geotiff, make_tag
+from hybridseg.io.geotiffs import read_shape as read_local_shape
 from hybridseg.io.locks import own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS
 
@@ -172,6 +173,34 @@ def ask_tags(paths: Iterable[Path]) -> None:
         list(pool.map(find_tag, filter(needs_copy, paths)))
 
 
+def read_shape(path: Path) -> tuple[int, int]:
+    """Return rows and columns of an image that is copied before it is read, of which no more is fetched.
+
+    Raises
+    ------
+    MissingInput, BadInput
+    """
+    return _ask_shape(path) if is_remote(path) else read_local_shape(path)
+
+
+def ask_shapes(paths: Iterable[Path]) -> None:
+    """Ask for the sizes of remote images side by side: `read_shape` then knows them."""
+
+    def ask(path: Path) -> None:
+        # Told when it is asked for this image alone.
+        with suppress(HybridSegError):
+            _ask_shape(path)
+
+    with ThreadPoolExecutor(_MOST_QUESTIONS) as pool:
+        list(pool.map(ask, filter(is_remote, paths)))
+
+
+@lru_cache(maxsize=10_000)
+def _ask_shape(path: Path) -> tuple[int, int]:
+    with _asking(path):
+        return _measure_source(path)[0]
+
+
 @contextmanager
 def local_copy(path: Path) -> Iterator[Path]:
     """Yield a path as it is, or that of a copy where `needs_copy` holds, which is there meanwhile.
@@ -199,29 +228,40 @@ def local_copy(path: Path) -> Iterator[Path]:
 
 
 def _fetch(path: Path, target: Path) -> None:
+    with _asking(path) as name:
+        import rasterio.shutil
+        from rasterio._err import CPLE_BaseError
+
+        most = max(_LEAST_BYTES, 2 * _measure_source(path)[1])
+        try:
+            with _limit_files(most):
+                rasterio.shutil.copyfiles(name, target)
+        except CPLE_BaseError as error:
+            if "writing" not in str(error):
+                raise
+            raise BadInput(
+                f"{describe_source(path)} takes more than {most:,} bytes, far more than its pixels, or than there is "
+                f"room for in {target.parents[1]}; fetch it yourself, or set TMPDIR to another folder"
+            ) from error
+
+
+@contextmanager
+def _asking(path: Path) -> Iterator[str]:
+    """Yield the name that GDAL has for a remote image, and say what is wrong where it cannot be read meanwhile."""
     # Imported on use: this takes longer than the rest of a light command.
     import rasterio
-    import rasterio.shutil
     from rasterio._err import CPLE_BaseError
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-    name, shown = name_for_gdal(path), describe_source(path)
+    name = name_for_gdal(path)
     with rasterio.Env(**_SETTINGS), hush(NotGeoreferencedWarning):
-        most = 0
         try:
-            most = max(_LEAST_BYTES, 2 * _measure_source(name, shown))
-            with _limit_files(most):
-                rasterio.shutil.copyfiles(name, target)
+            yield name
         except (RasterioError, CPLE_BaseError) as error:
-            if "writing" in str(error):
-                raise BadInput(
-                    f"{shown} takes more than {most:,} bytes, far more than its pixels, or than there is room for in "
-                    f"{target.parents[1]}; fetch it yourself, or set TMPDIR to another folder"
-                ) from error
             text = " ".join(str(error).replace(name, "it").split())
             # GDAL reads what is in a tar archive, but copies nothing out of it.
             remedy = "unpack the archive" if name.startswith("/vsitar/") else "see that it is there and can be read"
-            raise MissingInput(f"{shown} cannot be fetched ({text}); {remedy}") from error
+            raise MissingInput(f"{describe_source(path)} cannot be fetched ({text}); {remedy}") from error
 
 
 @contextmanager
@@ -236,25 +276,25 @@ def _limit_files(n_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
 
 
-def _measure_source(name: str, shown: str) -> int:
-    """Return how many bytes the pixels of a remote image take, which must be of a format that is read here.
+def _measure_source(path: Path) -> tuple[tuple[int, int], int]:
+    """Return rows and columns of a remote image, and how many bytes its pixels take.
 
-    Others could make GDAL read yet other files.
+    It must be of a format that is read here: others could make GDAL read yet other files.
     """
     import rasterio
     from rasterio.errors import RasterioIOError
 
-    reasons = []
+    name, reasons = name_for_gdal(path), []
     for driver in FORMATS:
         try:
             with rasterio.open(name, driver=driver) as dataset:
                 # The one type that numpy does not know; it is refused later.
                 kind = np.dtype(dataset.dtypes[0].replace("complex_int16", "complex64"))
-                return int(dataset.width * dataset.height * dataset.count * kind.itemsize)
+                return dataset.shape, int(dataset.width * dataset.height * dataset.count * kind.itemsize)
         except RasterioIOError as error:
             reasons.append(error)
     if "not recognized as being in a supported" in str(reasons[0]):
         is_archived = re.match(rf"^/({_ARCHIVES})/", name)
         advice = "name one in the archive (/vsizip/a.zip/b.jpg)" if is_archived else "give one that is"
-        raise BadInput(f"{shown} is not a JPEG, PNG or TIFF image; {advice}")
+        raise BadInput(f"{describe_source(path)} is not a JPEG, PNG or TIFF image; {advice}")
     raise reasons[0]

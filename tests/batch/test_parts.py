@@ -2,14 +2,15 @@
 
 import os
 import pickle
+import shutil
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rasterio.shutil
 from windowjob import LoggedDense, TileJob, WindowJob
 
 from hybridseg.batch import parts
@@ -23,12 +24,13 @@ from hybridseg.dense import predict
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput, WriteFailed
+from hybridseg.io.remote import as_source
 from hybridseg.models.cards import combine_fingerprint, hash_bytes
 from hybridseg.models.views import View
 from tests.dense.conftest import FakeDense
 from tests.io.test_lazyimages import write_tiff
 
-N_WINDOWS = 24
+N_WINDOWS, SHAPE = 24, (224, 152)
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def expected(mosaic, job):
     """What one process writes."""
     serial = place(job, "serial")
     assert len(run_jobs([mosaic], serial).images) == 1
-    assert job.count_windows() == N_WINDOWS == job.count_parts(mosaic)
+    assert job.count_windows() == N_WINDOWS == job.count_parts(SHAPE)
     return read_results(serial)
 
 
@@ -187,7 +189,7 @@ def test_whatever_is_made_of_the_windows(mosaic, job, here, options, smoothing):
     here.n_most = 5
     with pytest.raises(KeyboardInterrupt):
         run_jobs([mosaic], job, mapper=here)
-    here.n_most, n_parts = None, job.count_parts(mosaic)
+    here.n_most, n_parts = None, job.count_parts(SHAPE)
     job.count_windows()
     assert len(run_jobs([mosaic], job, mapper=here).images) == 1 and n_parts > 5
     assert job.count_windows() == n_parts - 5, "those that are used twice are not computed twice"
@@ -216,12 +218,12 @@ def test_tiles_of_the_hybrid_are_shared_too(mosaic, tmp_path, here):
     serial = place(job, "serial")
     run_jobs([mosaic], serial)
     here.n_most = 4
-    assert job.count_parts(mosaic) > 8
+    assert job.count_parts(SHAPE) > 8
     with pytest.raises(KeyboardInterrupt):
         run_jobs([mosaic], job, mapper=here)
     [kept] = job.outputs.out_dir.iterdir()
     assert sorted(path.name for path in kept.glob("*.npz")) == [f"tiles0-{i}.npz" for i in range(1, 5)]
-    here.n_most = job.count_parts(mosaic) - 4
+    here.n_most = job.count_parts(SHAPE) - 4
     assert len(run_jobs([mosaic], job, mapper=here).images) == 1
     assert read_results(job) == read_results(serial)
 
@@ -308,8 +310,28 @@ def test_which_images_are_shared(mosaic, job, photo):
         whole, shared = divide_tasks(tasks, job, n_workers)
         assert shared == tasks[len(tasks) - n_shared :] and whole == tasks[: len(tasks) - n_shared], n_workers
     assert divide_tasks(tasks * 4, job, 2)[1] == [], "many photos are not"
-    elsewhere = [(0, Path("/vsicurl/https://example.org/a.tif")), (1, mosaic.with_name("none.tif"))]
-    assert divide_tasks(elsewhere, job, 2) == (elsewhere, [])
+    gone = [(0, as_source(f"/vsizip/{mosaic.parent}/none.zip/a.tif")), (1, mosaic.with_name("none.tif"))]
+    assert divide_tasks(gone, job, 2) == (gone, [])
+
+
+@pytest.mark.parametrize("kind", ["archive", "mosaic"])
+def test_what_is_copied_first_is_shared_too(mosaic, job, expected, here, kind):
+    if kind == "archive":
+        archive = shutil.make_archive(str(mosaic.with_name("all")), "zip", mosaic.parent, mosaic.name)
+        source = as_source(f"/vsizip/{archive}/{mosaic.name}")
+    else:
+        source = mosaic.with_suffix(".vrt")
+        rasterio.shutil.copy(mosaic, source, driver="VRT")
+    assert divide_tasks([(0, source)], job, 2) == ([], [(0, source)])
+    assert count_kept([(0, source)], job, 2) == count_kept([(0, mosaic)], job, 2) > 0
+    here.n_most = 9
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([source], job, mapper=here)
+    here.n_most = None
+    job.count_windows()
+    [image] = run_jobs([source], job, mapper=here).images
+    assert image.image_path == source and job.count_windows() == N_WINDOWS - 9
+    assert read_results(job) == expected
 
 
 @pytest.mark.parametrize(("options", "smoothing"), [({}, {}), ({}, {"radius": 2}), ({"scale": 0.5, "window": 32}, {})])
@@ -325,7 +347,7 @@ def test_the_disk_holds_the_parts_that_are_kept(mosaic, job, here, options, smoo
     monkeypatch.setattr(parts._Kept, "write", write_and_measure)
     # No more is ahead than this mapper does.
     monkeypatch.setattr(predict, "MOST_AHEAD", 3)
-    expected = job.count_kept(mosaic, here.n_workers)
+    expected = job.count_kept(SHAPE, here.n_workers)
     assert len(run_jobs([mosaic], job, mapper=here).images) == 1
     assert 0.7 * expected < max(sizes) < 1.03 * expected and measure_parts(target) == 0
 

@@ -319,7 +319,7 @@ def use_card(path: Path) -> None:
     card, _ = read_dense_card(path.with_name("coast.h5"))
     model: Any = SimpleNamespace(card=card, path=path)
     image = np.full((*SHAPE, 3), 200, np.uint8)
-    shape = find_size(image, model, DenseOptions())
+    shape = find_size(image.shape, model, DenseOptions())
     assert max(shape) <= 8192, "no more than a training may have"
     if card.view is not None:
         info = ImageInfo(path, "PNG", *SHAPE, 3, "uint8", 1, None)
