@@ -86,9 +86,12 @@ def segment(console: Console, **settings: Any) -> None:
     job = read_job(console, settings)
     manifest = Manifest.read(settings["out_dir"])
     if settings["dry_run"]:
-        n_workers = 1 if _is_joined(settings) else settings["n_jobs"]
+        n_workers = settings["n_jobs"]
+        if is_joined := bool(settings["scheduler"] or settings["scheduler_file"]):
+            with _open_engine(console, settings, job) as (mapper, _):
+                n_workers = mapper.n_workers if mapper else 1
         plan, problems = _plan(images, job, manifest, settings, n_workers=n_workers)
-        _say_plan(console, plan, settings)
+        _say_plan(console, plan, settings["out_dir"], n_workers=n_workers, is_joined=is_joined)
         try:
             check_disk(settings["out_dir"], plan)
         except WriteFailed as error:
@@ -178,35 +181,29 @@ def _plan(
     return plan, [*problems.values(), *failed.values()]
 
 
-def _is_joined(settings: dict[str, Any]) -> bool:
-    """Return whether a running cluster does the work."""
-    return bool(settings["scheduler"] or settings["scheduler_file"])
-
-
 def _tell_replaced(plan: Plan) -> str:
     return f"the results of {count_of(plan.n_replaced, 'image')} will be replaced (another model or other settings)"
 
 
-def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
-    free = measure_free(settings["out_dir"])
+def _say_plan(console: Console, plan: Plan, out_dir: Path, *, n_workers: int, is_joined: bool) -> None:
+    free = measure_free(out_dir)
     console.record(plan={**asdict(plan), "free_bytes": free})
     rough = "" if plan.is_measured else ", by the sizes of the images"
-    total = count_memory()
+    memory = plan.memory_mb / (n_workers if is_joined else 1)
+    total = 0 if is_joined else count_memory()
     rows = {
         "images": f"{plan.n_left:,} to do, {plan.n_done:,} done"
         + (f"; {_tell_replaced(plan)}" if plan.n_replaced else "")
         + (f"; all processes share the parts of {count_of(plan.n_shared, 'image')}" if plan.n_shared else ""),
         "megapixels": f"{plan.megapixels:,.1f}"
         + (f", and those of {count_of(plan.n_remote, 'image')} elsewhere" if plan.n_remote else ""),
-        "processes": "those of the cluster; time and memory are for one"
-        if _is_joined(settings)
-        else settings["n_jobs"],
+        "processes": f"{n_workers:,}" + " workers of the cluster" * is_joined,
         "time": "known once an image is done; hybridseg estimate tries some first"
         if plan.seconds is None
         else f"about {describe_seconds(plan.seconds)}",
-        "memory": f"up to about {plan.memory_mb / 1000:.1f} GB{rough}"
+        "memory": f"up to about {memory / 1000:.1f} GB{' for each worker' * is_joined}{rough}"
         + (f"; this machine has {total / 1e9:.1f} GB" if total else ""),
-        "disk": f"about {describe_bytes(plan.n_bytes)} of results in {settings['out_dir']}{rough}"
+        "disk": f"about {describe_bytes(plan.n_bytes)} of results in {out_dir}{rough}"
         + (f"; until a large image is done, {describe_bytes(plan.kept_bytes)} of parts" if plan.kept_bytes else "")
         + f"; {describe_bytes(free)} are free",
     }
@@ -224,7 +221,8 @@ def status(console: Console, folder: Path) -> None:
     Of all images that segment was ever given for this folder: what is done, what failed and why, and what is left; of
     the last call its pace, and how long the rest will take.
 
-    Result: nothing is written; DIR/manifest.jsonl is read, also while segment works there.
+    Result: nothing is written; DIR/manifest.jsonl is read, also while segment works there. That images failed does not
+    change the exit code: a script reads the numbers with --json.
 
     \b
     Example:

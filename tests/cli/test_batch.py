@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 import rasterio
 from rasterio import Affine
 
+from hybridseg.batch.cluster import Cluster
 from hybridseg.batch.manifest import MANIFEST_NAME
+from hybridseg.errors import BadInput
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.machine import MemoryOptions
 
 
 @pytest.fixture
@@ -313,6 +317,37 @@ def test_a_file_that_names_no_scheduler(run, photos, words, tmp_path, content):
     (tmp_path / "scheduler.json").write_bytes(content)
     result = run("segment", photos, *words[:4], "--scheduler-file", tmp_path / "scheduler.json")
     assert result.exit_code == 1 and "scheduler.json" in result.output and "Traceback" not in result.output
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Six workers on two machines, in this process."""
+    hosts = {f"tcp://{host}:{i}": {"host": host} for host, n in (("a", 4), ("b", 2)) for i in range(n)}
+
+    class InThisProcess(Cluster):
+        def __call__(self, function, items, **_):
+            yield from map(function, items)
+
+    @contextmanager
+    def join(*, scheduler, **_):
+        if scheduler != "tcp://a:1":
+            raise BadInput(f"no scheduler answers at {scheduler}")
+        client = SimpleNamespace(scheduler_info=lambda n_workers: {"workers": hosts})
+        yield InThisProcess(client, len(hosts), "", "")
+
+    monkeypatch.setattr("hybridseg.cli.batch.open_cluster", join)
+
+
+def test_a_cluster_decides_the_plan_and_the_memory(run, photos, words, cluster, monkeypatch):
+    words = [*words[:4], "--no-figures", "--scheduler", "tcp://a:1"]
+    plan = read_rows(run("segment", photos, *words, "--dry-run").output)
+    assert plan["processes"] == "6 workers of the cluster" and "GB for each worker, by the sizes" in plan["memory"]
+    asked = []
+    monkeypatch.setattr(MemoryOptions, "find_room", lambda own, **_: asked.append(own.n_processes) or 1 << 30)
+    assert run("segment", photos, *words).exit_code == 0
+    assert asked == [4, 4], "so many share the memory of a machine"
+    result = run("segment", photos, *words[:-1], "tcp://b:1", "--dry-run")
+    assert result.exit_code == 1 and "no scheduler answers at tcp://b:1" in result.output
 
 
 def test_a_list_that_is_no_text(run, photos, words, tmp_path):
