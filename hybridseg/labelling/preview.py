@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable, count_labels, labels_to_seeds
+from hybridseg.classes import VOID, count_labels, labels_to_seeds
 from hybridseg.errors import BadInput
+from hybridseg.io.annotations.doodles import StrokeLog
 from hybridseg.io.labels.labelpng import encode_overlay
 from hybridseg.labelling.elsewhere import Elsewhere
 from hybridseg.labelling.entries import OpenImage
@@ -22,7 +23,7 @@ from hybridseg.resample import reduce_shape, resize_nearest
 
 # About a second of the CRF on two cores (docs/benchmarks.md). A wider window is reduced to this.
 _MAX_CRF_PIXELS = 400_000
-Teach = Callable[[ClassTable], Lessons]
+Teach = Callable[[StrokeLog], Lessons]
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _draw_preview(
     with opened.lock:
         seeds = opened.drawing.seeds["scribbles"][outer].copy()
         painted = opened.drawing.seeds["result"][inner].copy()
-        table = opened.table
+        table, log = opened.table, opened.drawing.log
     scale = min(usual_scale, math.sqrt(_MAX_CRF_PIXELS / seeds.size))
     others, is_last = elsewhere.sample(opened, outer, kind=options.features, scale=scale, usual_scale=usual_scale)
     if not seeds.any() and suggester is None and len(list_seeded(seeds, others)) < 2:
@@ -122,7 +123,7 @@ def _draw_preview(
         suggested = suggested.cut(*outer, (image.shape[0], image.shape[1]))
     labels = spread_seeds(
         image, small_seeds, n_classes=len(table), options=crf, features=options.features, specks=specks,
-        lessons=teach(table) if teach else None, suggested=suggested, elsewhere=others,
+        lessons=teach(log) if teach else None, suggested=suggested, elsewhere=others,
     )  # fmt: skip
     shape = reduce_shape((painted.shape[0], painted.shape[1]), scale)
     rows, cols = (

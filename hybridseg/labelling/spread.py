@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -262,13 +263,21 @@ def spread_over(
 
 
 def record_spread(
-    shape: tuple[int, int], drawn: DrawnSeeds, options: SpreadOptions, suggester: Suggester | None
+    shape: tuple[int, int],
+    drawn: DrawnSeeds,
+    options: SpreadOptions,
+    suggester: Suggester | None,
+    *,
+    taught_by: Sequence[str] = (),
 ) -> str:
     """Return the record of how an image of these rows and columns is labelled, as JSON on one line."""
     record: dict[str, Any] = {"command": "label", "version": __version__}
     if drawn.seeds.any() or suggester is not None:
-        used = replace(options, scale=options.scale_for(shape), crf=options.constants)
+        others = options.others if taught_by else 0.0
+        used = replace(options, scale=options.scale_for(shape), crf=options.constants, others=others)
         record["settings"] = leave_out_machine(asdict(used))
+    if taught_by:
+        record["taught_by"] = list(taught_by)
     if suggester is not None:
         # Not `models`: what a person accepted is no result of a model, which another result may replace.
         record["suggested_by"] = suggester.describe(shape)

@@ -29,10 +29,10 @@ class Experience:
             while len(self._known) > _MAX_IMAGES:
                 self._known.popitem(last=False)
 
-    def recall(self, image: str) -> list[tuple[np.ndarray, list[str]]]:
+    def recall(self, image: str) -> dict[str, tuple[np.ndarray, list[str]]]:
         """Return the samples of all other images."""
         with self._lock:
-            return [samples for other, samples in self._known.items() if other != image]
+            return {other: samples for other, samples in self._known.items() if other != image}
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,11 @@ class Lessons:
     keys : sequence of str
         Of its classes, see `ClassTable.keys`.
     weight : float
-        Of all samples of other images, beside 1 for all of its own.
+        Of all samples of other images, beside 1 for all of its own, where each class has a single stroke.
     keeps : bool
         Whether its samples are remembered for the others.
+    n_strokes : float
+        Of each class on this image, on average: the more it has, the less the others count.
     """
 
     experience: Experience
@@ -54,6 +56,13 @@ class Lessons:
     keys: Sequence[str]
     weight: float
     keeps: bool
+    n_strokes: float = 1.0
+
+    @property
+    def teachers(self) -> list[str]:
+        """The other images that have a class of this one."""
+        known = self.experience.recall(self.image) if self.weight else {}
+        return [image for image, (_, keys) in known.items() if set(keys) & set(self.keys)]
 
     def add(self, features: np.ndarray, class_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return samples, (n, features), with those of other images of the same classes; and the weight of each.
@@ -65,7 +74,7 @@ class Lessons:
         names = {self.keys[i]: i for i in np.unique(class_ids)}
         parts = [
             (samples[used], [names[key] for key in np.array(keys)[used]])
-            for samples, keys in self.experience.recall(self.image)
+            for samples, keys in self.experience.recall(self.image).values()
             if samples.shape[1] == features.shape[1] and (used := np.isin(keys, list(names))).any()
         ]
         if self.keeps:
@@ -74,6 +83,8 @@ class Lessons:
         if not parts or not self.weight:
             return features, class_ids, own
         others, ids = (np.concatenate(some) for some in zip(*parts, strict=True))
-        weights = np.concatenate([own, np.full(len(others), self.weight / len(others), np.float32)])
+        # What an image itself shows soon tells more of it than others do (docs/decisions/021-pixel-classifier.md).
+        weight = self.weight / max(self.n_strokes, 1.0) ** 2
+        weights = np.concatenate([own, np.full(len(others), weight / len(others), np.float32)])
         joined = np.concatenate([features, (others * deviation + mean).astype(np.float32)])
         return joined, np.concatenate([class_ids, ids]), weights

@@ -86,21 +86,25 @@ def bench(name: str, pairs: Pairs, *, n_draws: int = N_DRAWS) -> None:
 
 
 def bench_others(pairs: Pairs) -> None:
-    """Print what few strokes give, with and without what all strokes on the other images teach."""
+    """Print what some strokes give, with and without what all strokes on the last nine other images teach."""
     options, experience = SpreadOptions(), Experience()
     keys = [str(i) for i in range(len(list_classes(pairs)))]
 
-    def run(i: int, image: np.ndarray, seeds: np.ndarray, *, n: int, weight: float, keeps: bool) -> np.ndarray:
+    def run(i: int, image: np.ndarray, seeds: np.ndarray, *, n: float, weight: float, keeps: bool) -> np.ndarray:
         small, few = reduce_image(image, options.scale_for(seeds.shape)), leave_out(seeds, n, seed=i)
-        lessons = Lessons(experience, str(i), keys, weight, keeps)
+        lessons = Lessons(experience, str(i % len(pairs)), keys, weight, keeps, count_strokes(few))
         return spread_seeds(
             small, few, n_classes=len(keys), options=options.constants, features=options.features, lessons=lessons
         )
 
-    score(pairs, partial(run, n=100, weight=0, keeps=True))
-    for n in (1, 2, 3):
-        told = [f"{weight}: {score(pairs, partial(run, n=n, weight=weight, keeps=False))}" for weight in (0, 0.1, 0.3)]
-        print(f"  {n} strokes of each class, others weigh {'; '.join(told)}", flush=True)
+    score(pairs, partial(run, n=1.0, weight=0, keeps=True))
+    for n, name in ((1, "1 stroke of each class"), (2, "2 strokes"), (3, "3 strokes"), (0.5, "half"), (1.0, "all")):
+        n_draws = 1 if n == 1.0 and isinstance(n, float) else N_DRAWS
+        told = [
+            f"{weight}: {score(pairs, partial(run, n=n, weight=weight, keeps=False), n_draws=n_draws)}"
+            for weight in (0, options.others)
+        ]
+        print(f"  {name}, others weigh {'; '.join(told)}", flush=True)
 
 
 def bench_windows(pairs: Pairs) -> None:
@@ -165,6 +169,12 @@ def score(pairs: Pairs, run: Callable[[int, np.ndarray, np.ndarray], np.ndarray]
 def list_classes(pairs: Pairs) -> ClassTable:
     n_classes = max(labels[labels != VOID].max() for _, labels in pairs) + 1
     return ClassTable.from_names([f"class {i}" for i in range(n_classes)])
+
+
+def count_strokes(seeds: np.ndarray) -> float:
+    """Return how many strokes a class has, on average."""
+    numbers = [ndimage.label(seeds == class_seed, np.ones((3, 3)))[1] for class_seed in np.unique(seeds[seeds > 0])]
+    return float(np.mean(numbers))
 
 
 def leave_out(seeds: np.ndarray, kept: float, *, seed: int) -> np.ndarray:
@@ -266,6 +276,7 @@ def main() -> None:
     scenes = [(scene.image, scene.labels) for scene in map(make_scene, range(100, 100 + N_SCENES))]
     bench("synthetic scenes", scenes)
     bench_windows(scenes)
+    bench_others(scenes)
     for name, sensor in SENSORS.items():
         seen = [(take_picture(image, sensor), labels) for image, labels in scenes]
         bench(f"the same scenes, {name},", seen, n_draws=0)

@@ -1,6 +1,7 @@
 """Scribbles that train a classifier before the CRF: in memory, by the command, on the page."""
 
 import io
+import json
 from functools import partial
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_the_images_of_a_session_teach_one_another(stripes, draw, wait_for_job, 
     seen = []
     fit = classify.fit_softmax
     monkeypatch.setattr(classify, "fit_softmax", lambda x, *ys, **more: seen.append(len(x)) or fit(x, *ys, **more))
-    for others, grows in ((0.3, True), (0.0, False)):
+    for others, grows in ((SpreadOptions().others, True), (0.0, False)):
         out_dir = tmp_path / f"out {others}"
         out_dir.mkdir()
         album = Album([tmp_path / "a.png", tmp_path / "b.png"], table=TABLE, out_dir=out_dir)
@@ -133,6 +134,9 @@ def test_the_images_of_a_session_teach_one_another(stripes, draw, wait_for_job, 
                 previewer.preview(album.open(entry.id)[1], (0, 0, 96, 160), session.options, teach=teach)
             jobs.start(entry.id, 3, "run")
             wait_for_job(session, entry.id)
+        record = json.loads(album.open(entry.id)[1].labels_by)
+        assert record.get("taught_by") == (["a.png"] if grows else None)
+        assert record["settings"]["others"] == (others if grows else 0)
         first, second = seen[:3], seen[3:6]
         assert len(set(first)) == len(set(second)) == 1 and (second[0] > first[0]) == grows
         seen.clear()

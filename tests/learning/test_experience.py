@@ -41,6 +41,19 @@ def test_few_scribbles_are_enough_where_others_have_taught(experience):
     assert count_right(samples, ids, weights) > count_right(few, few_ids, None)
 
 
+def test_others_count_less_the_more_strokes_an_image_has(experience):
+    features, class_ids = make_image(np.random.default_rng(1), 20)
+    shares = {}
+    for n_strokes in (0.5, 1.0, 2.0, 4.0):
+        lessons = Lessons(experience, "new", KEYS, 0.3, keeps=False, n_strokes=n_strokes)
+        shares[n_strokes] = lessons.add(features, class_ids)[2][60:].sum()
+    assert list(shares.values()) == pytest.approx([0.3, 0.3, 0.3 / 4, 0.3 / 16])
+    assert lessons.teachers == ["image 0", "image 1"]
+    assert Lessons(experience, "image 0", KEYS, 0.3, keeps=False).teachers == ["image 1"]
+    assert not Lessons(experience, "new", ("forest",), 0.3, keeps=False).teachers
+    assert not Lessons(experience, "new", KEYS, 0.0, keeps=False).teachers
+
+
 def test_classes_are_known_by_their_names(experience):
     turned = Lessons(experience, "new", KEYS[::-1], 1.0, keeps=False)
     _, ids, _ = turned.add(np.eye(2, dtype=np.float32), np.array([0, 1]))
@@ -64,4 +77,4 @@ def test_only_the_last_images_are_kept():
     found = Experience()
     for i in range(20):
         found.remember(f"{i}", np.zeros((1000, 2), np.float32), ["water"] * 1000)
-    assert len(found.recall("new")) == 9 and all(len(samples) == 300 for samples, _ in found.recall("new"))
+    assert len(found.recall("new")) == 9 and all(len(samples) == 300 for samples, _ in found.recall("new").values())
