@@ -250,10 +250,6 @@ def test_the_overview(tab, picture, strokes):
     assert tab.page.input_value("#minimap-setting") == "hidden" and not overview.is_visible()
     tab.press("m")
     overview.wait_for()
-    # Nothing lies on it.
-    tab.press("a")
-    bar = tab.page.locator("#wand-bar").bounding_box()
-    assert bar["y"] > box["y"] + box["height"]
     tab.press("f")
     tab.wait("document.querySelector('#minimap').hidden")
 
