@@ -114,7 +114,6 @@ def test_smoothing_is_seen_at_once(desk, tab, on_sand, on_water):
     assert tab.page.input_value("#smoothness") == "4" and tab.page.input_value("#specks") == "5000"
     # What is typed while an answer is on its way stays.
     tab.page.route("**/api/smoothing", lambda route: (tab.page.wait_for_timeout(400), route.continue_()))
-    tab.page.click("#smooth-part summary")
     tab.page.focus("#specks")
     tab.page.keyboard.type("9")
     tab.page.wait_for_timeout(450)

@@ -209,6 +209,45 @@ def test_bands_carry_over_and_brightness_belongs_to_the_image(label, dark):
     assert [tab.page.input_value(f"#band-{band}") for band in ("red", "green", "blue")] == ["1", "2", "3"]
 
 
+def test_a_reload_changes_nothing_that_is_seen(label, dark):
+    """Picture, layers and open parts come back; the next run of the program begins anew, but for the parts."""
+    second = dark.parent / "second.tif"
+    second.write_bytes(dark.read_bytes())
+    desk = label([dark, second])
+    tab = desk.tab
+    for part in ("picture", "show"):
+        tab.page.click(f"#{part}-part summary")
+    for band in ("red", "green", "blue"):
+        tab.page.select_option(f"#band-{band}", "2")
+    for slider, value in (("brightness", 40), ("contrast", 60), ("gamma", 150)):
+        tab.slide(slider, value)
+    tab.press("t", "v", "[")
+    tab.page.wait_for_timeout(50)
+
+    def seen(tab):
+        code = """() => [...document.querySelectorAll("#picture-part *, #show-part input, .panel.right details")]
+            .map((one) => [one.id, one.type === "checkbox" ? one.checked : one.value, one.open])"""
+        return tab.page.evaluate(code), tab.see(100, 20), tab.see(100, 280)
+
+    before = seen(tab)
+    tab.page.reload()
+    assert seen(tab.ready()) == before
+    assert not tab.page.is_checked("#show-scribbles") and not tab.page.is_checked("#live")
+    # Brightness belongs to the first image, bands to both.
+    tab.page.click("#next")
+    tab.wait("document.title.startsWith('second.tif')")
+    tab.page.reload()
+    tab.ready()
+    assert [tab.page.input_value(f"#{field}") for field in ("brightness", "band-red", "opacity")] == ["0", "2", "50"]
+    desk.served.gate.key = "another"
+    tab.page.goto(desk.served.address)
+    tab.page.wait_for_url(lambda url: "token" not in url)
+    tab.ready()
+    assert [tab.page.input_value(f"#{field}") for field in ("brightness", "band-red", "opacity")] == ["0", "1", "60"]
+    assert tab.page.is_checked("#show-scribbles") and tab.page.is_checked("#live")
+    assert tab.page.evaluate("[...document.querySelectorAll('details[open]')].map(({ id }) => id)") == ["picture-part"]
+
+
 def middle(tab):
     """The row and column in the middle of the canvas."""
     box = tab.page.locator("#view").bounding_box()
