@@ -27,7 +27,7 @@ def test_accept_asks_once_where_it_may_be_an_oversight(tab, beach, on_sand, on_w
     tab.scribble(*on_water)
     tab.press("s")
     tab.wait("document.querySelector('#question').open")
-    picture(tab, "accept_asks")
+    picture(tab, "label_accept", "#question")
     assert "Not drawn on this image: cliff" in tab.page.inner_text("#question")
     asked = dict(zip(*[iter(shares(tab, where="#question"))] * 2, strict=True))
     tab.page.click("#question button:first-of-type")

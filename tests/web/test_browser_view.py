@@ -171,10 +171,19 @@ def test_nothing_is_out_of_reach(label, beach, width, height):
     assert page.evaluate(f"{panel}.scrollWidth === {panel}.clientWidth")
     page.focus("#import-file")
     assert page.evaluate("scrollY === 0 && document.documentElement.scrollHeight === innerHeight")
+    # No title of a part takes two lines, which its neighbour would hide.
+    assert len({one.bounding_box()["height"] for one in page.locator(".panel.right summary").all()}) == 1
     page.click("#edit-classes")
     assert all(is_in_view(one.bounding_box()) for one in page.locator("#class-dialog button").all())
     rows = "document.querySelector('#class-rows')"
     assert page.evaluate(f"{rows}.scrollWidth === {rows}.clientWidth")
+    save, all_rows = (page.locator(one).bounding_box() for one in ("#class-save", "#class-rows"))
+    assert save["x"] + save["width"] == pytest.approx(all_rows["x"] + all_rows["width"], abs=5)
+    page.click("#class-cancel")
+    page.click("#help")
+    assert is_in_view(page.locator("#help-dialog button").bounding_box())
+    page.click("#help-dialog button")
+    assert not page.locator("#help-dialog").is_visible()
 
 
 def test_bands_carry_over_and_brightness_belongs_to_the_image(label, dark):
