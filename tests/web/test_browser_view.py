@@ -231,7 +231,7 @@ def test_a_reload_changes_nothing_that_is_seen(label, dark):
     for slider, value in (("brightness", 40), ("contrast", 60), ("gamma", 150)):
         tab.slide(slider, value)
     tab.press("t", "v", "[")
-    tab.page.wait_for_timeout(50)
+    tab.poll(lambda: min(tab.see(100, 280)) > 170 and np.ptp(tab.see(100, 280)) < 6, "one band is grey, and brighter")
 
     def seen(tab):
         code = """() => [...document.querySelectorAll("#picture-part *, #show-part input, .panel.right details")]
@@ -240,7 +240,7 @@ def test_a_reload_changes_nothing_that_is_seen(label, dark):
 
     before = seen(tab)
     tab.page.reload()
-    assert seen(tab.ready()) == before
+    tab.ready().poll(lambda: seen(tab) == before, "all is as before")
     assert not tab.page.is_checked("#show-scribbles") and not tab.page.is_checked("#live")
     # Brightness belongs to the first image, bands to both.
     tab.page.click("#next")
