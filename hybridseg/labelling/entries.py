@@ -207,9 +207,7 @@ class ImageEntry:
     def update_state(self) -> None:
         """Set the state from the strokes of the open image."""
         assert self.opened is not None
-        log = self.opened.drawing.log
-        is_begun = bool(log.strokes or log.undone)
-        self.state = "done" if log.done else "imported" if log.is_imported else "working" if is_begun else "untouched"
+        self.state = self.opened.drawing.log.stage
 
     def spoil_labels(self) -> None:
         """Note that the labels are no longer what spreading the scribbles would give."""

@@ -226,7 +226,7 @@ class LabelSession:
         return found.warnings
 
     def import_all(self, path: Path, *, masks_only: bool = False, progress: Progress = no_progress) -> list[str]:
-        """Import the labels of another tool for every image that has no strokes yet.
+        """Import the labels of another tool for every image that has no strokes yet, and none that were undone.
 
         Parameters
         ----------
@@ -251,7 +251,8 @@ class LabelSession:
             raise MissingInput(f"there is no file or folder {path} to import")
         lines = []
         order = MASKS if masks_only else ANNOTATIONS
-        fresh = [entry for entry in self.album.entries.values() if entry.state == "untouched"]
+        entries, drawn_path = self.album.entries.values(), self.album.shelf.strokes_path
+        fresh = [entry for entry in entries if entry.state == "untouched" and not drawn_path(entry.path).exists()]
         for entry in progress(fresh, label="importing labels"):
             try:
                 found = find_annotations(path, entry.path, order=order) if path.is_dir() else path

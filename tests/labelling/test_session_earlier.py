@@ -8,7 +8,7 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict
-from hybridseg.io.annotations.doodles import read_strokes
+from hybridseg.io.annotations.doodles import read_stage, read_strokes
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.labelling.jobs import JobRunner
@@ -181,6 +181,37 @@ def test_labels_of_other_tools(session, first, photos, tmp_path):
     assert maps["scribbles"][20, 30] == 4 and session.album.table.names[3] == "kelp"
     assert any("kelp" in text for text in warnings)
     assert len(read_strokes(photos / "a_doodles.json").strokes) == 2
+
+
+def test_an_import_that_is_undone_leaves_the_state_of_before(session, make_session, first, draw, photos, tmp_path):
+    path = tmp_path / "labels" / "a.json"
+    path.parent.mkdir()
+    shapes = [{"label": "sand", "shape_type": "polygon", "points": [[k, 0], [k + 9, 0], [k, 5]]} for k in (0, 20)]
+    path.write_text(json.dumps({"shapes": shapes, "imageHeight": 60, "imageWidth": 90}))
+    entry = session.album.entries[first]
+
+    def stage():
+        return entry.state, read_stage(photos / "a_doodles.json"), len(entry.opened.drawing.log.strokes)
+
+    session.import_labels(first, 1, path)
+    assert stage() == ("imported", "imported", 2)
+    session.undo(first, entry.version)
+    assert stage() == ("untouched", "untouched", 0)
+    # The next start says so, too, and does not bring it back by itself; redo does.
+    again = make_session()
+    assert again.album.entries[first].state == "untouched"
+    again.import_all(path.parent)
+    assert again.describe(first)["n_strokes"] == 0
+    session.redo(first, entry.version)
+    assert stage() == ("imported", "imported", 2)
+    session.add_stroke(first, entry.version, draw())
+    session.import_labels(first, entry.version, path)
+    session.undo(first, entry.version)
+    assert stage() == ("working", "working", 3)
+    for _ in range(2):
+        session.undo(first, entry.version)
+    # There is still a stroke of one's own to bring back.
+    assert stage() == ("working", "working", 0)
 
 
 def test_a_folder_of_labels(session, draw, tmp_path, make_pair):

@@ -355,20 +355,20 @@ def strokes(beach):
 
 @pytest.fixture
 def picture():
-    """Keep a picture of a page, where HYBRIDSEG_SCREENSHOTS names a folder for it."""
+    """Keep a picture of a page, or of a part of it, where HYBRIDSEG_SCREENSHOTS names a folder for it."""
     folder = os.environ.get("HYBRIDSEG_SCREENSHOTS")
 
-    def keep(tab: Tab, name: str) -> None:
+    def keep(tab: Tab, name: str, part: str | None = None) -> None:
         if folder is None:
             return
         tab.page.evaluate("document.activeElement.blur()")
         # The preview is asked for a moment after the last stroke.
         tab.page.wait_for_timeout(400)
         tab.wait("document.body.dataset.preview !== 'running'")
-        path = Path(folder) / f"{name}.png"
-        tab.page.screenshot(path=path)
-        if path.stat().st_size > 400_000:
-            tab.page.screenshot(path=path.with_suffix(".jpg"), type="jpeg", quality=85)
+        path, seen = Path(folder) / f"{name}.png", tab.page.locator(part) if part else tab.page
+        seen.screenshot(path=path)
+        if path.stat().st_size > 150_000:
+            seen.screenshot(path=path.with_suffix(".jpg"), type="jpeg", quality=85)
             path.unlink()
 
     return keep

@@ -27,7 +27,7 @@ def test_accept_asks_once_where_it_may_be_an_oversight(tab, beach, on_sand, on_w
     tab.scribble(*on_water)
     tab.press("s")
     tab.wait("document.querySelector('#question').open")
-    picture(tab, "accept_asks")
+    picture(tab, "label_accept", "#question")
     assert "Not drawn on this image: cliff" in tab.page.inner_text("#question")
     asked = dict(zip(*[iter(shares(tab, where="#question"))] * 2, strict=True))
     tab.page.click("#question button:first-of-type")
@@ -114,7 +114,6 @@ def test_smoothing_is_seen_at_once(desk, tab, on_sand, on_water):
     assert tab.page.input_value("#smoothness") == "4" and tab.page.input_value("#specks") == "5000"
     # What is typed while an answer is on its way stays.
     tab.page.route("**/api/smoothing", lambda route: (tab.page.wait_for_timeout(400), route.continue_()))
-    tab.page.click("#smooth-part summary")
     tab.page.focus("#specks")
     tab.page.keyboard.type("9")
     tab.page.wait_for_timeout(450)

@@ -149,6 +149,16 @@ def test_where_they_differ(tab, scene, picture):
     assert not tab.page.locator("#divider").is_visible()
 
 
+def test_a_phone_has_all_buttons_in_one_row(served, browse):
+    """Whatever the name of the image: it is cut."""
+    settings = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    page = browse(served.address, **settings).ready().page
+    for name in (page.inner_text("#title"), "a photo with a long name " * 4):
+        page.evaluate("name => { document.querySelector('#title').textContent = name }", name)
+        assert len({page.locator(f"#{one}").bounding_box()["y"] for one in ("images-toggle", "zoom-fit", "help")}) == 1
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_without_manual_maps_nothing_is_compared(results, serve, browse, tmp_path, tab):
     """No divider, no confusions, no disagreement: neither for one image among others, nor where no image has both."""
     compared = ("#swipe-bar", "#confusion-section", "#disagreement-check", "#divider")

@@ -323,7 +323,7 @@ def test_naming_classes_from_nothing(label, beach, strokes, browse, picture, on_
     assert page.locator("#class-error").inner_text()[0].isupper()
     rows.nth(0).get_by_label("Name").fill("kelp")
     assert page.inner_text("#class-error") == ""
-    picture(tab, "class_dialog")
+    picture(tab, "label_classes", "#class-dialog")
     page.click("#class-save")
     tab.wait("!document.querySelector('dialog[open]')")
     assert (beach / "page_labels.txt").read_text() == "kelp\nwater\nland\n"

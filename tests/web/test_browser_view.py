@@ -171,10 +171,19 @@ def test_nothing_is_out_of_reach(label, beach, width, height):
     assert page.evaluate(f"{panel}.scrollWidth === {panel}.clientWidth")
     page.focus("#import-file")
     assert page.evaluate("scrollY === 0 && document.documentElement.scrollHeight === innerHeight")
+    # No title of a part takes two lines, which its neighbour would hide.
+    assert len({one.bounding_box()["height"] for one in page.locator(".panel.right summary").all()}) == 1
     page.click("#edit-classes")
     assert all(is_in_view(one.bounding_box()) for one in page.locator("#class-dialog button").all())
     rows = "document.querySelector('#class-rows')"
     assert page.evaluate(f"{rows}.scrollWidth === {rows}.clientWidth")
+    save, all_rows = (page.locator(one).bounding_box() for one in ("#class-save", "#class-rows"))
+    assert save["x"] + save["width"] == pytest.approx(all_rows["x"] + all_rows["width"], abs=5)
+    page.click("#class-cancel")
+    page.click("#help")
+    assert is_in_view(page.locator("#help-dialog button").bounding_box())
+    page.click("#help-dialog button")
+    assert not page.locator("#help-dialog").is_visible()
 
 
 def test_bands_carry_over_and_brightness_belongs_to_the_image(label, dark):
@@ -207,6 +216,45 @@ def test_bands_carry_over_and_brightness_belongs_to_the_image(label, dark):
     turn("#next", "three.png")
     turn("#next", "third.tif")
     assert [tab.page.input_value(f"#band-{band}") for band in ("red", "green", "blue")] == ["1", "2", "3"]
+
+
+def test_a_reload_changes_nothing_that_is_seen(label, dark):
+    """Picture, layers and open parts come back; the next run of the program begins anew, but for the parts."""
+    second = dark.parent / "second.tif"
+    second.write_bytes(dark.read_bytes())
+    desk = label([dark, second])
+    tab = desk.tab
+    for part in ("picture", "show"):
+        tab.page.click(f"#{part}-part summary")
+    for band in ("red", "green", "blue"):
+        tab.page.select_option(f"#band-{band}", "2")
+    for slider, value in (("brightness", 40), ("contrast", 60), ("gamma", 150)):
+        tab.slide(slider, value)
+    tab.press("t", "v", "[")
+    tab.poll(lambda: min(tab.see(100, 280)) > 170 and np.ptp(tab.see(100, 280)) < 6, "one band is grey, and brighter")
+
+    def seen(tab):
+        code = """() => [...document.querySelectorAll("#picture-part *, #show-part input, .panel.right details")]
+            .map((one) => [one.id, one.type === "checkbox" ? one.checked : one.value, one.open])"""
+        return tab.page.evaluate(code), tab.see(100, 20), tab.see(100, 280)
+
+    before = seen(tab)
+    tab.page.reload()
+    tab.ready().poll(lambda: seen(tab) == before, "all is as before")
+    assert not tab.page.is_checked("#show-scribbles") and not tab.page.is_checked("#live")
+    # Brightness belongs to the first image, bands to both.
+    tab.page.click("#next")
+    tab.wait("document.title.startsWith('second.tif')")
+    tab.page.reload()
+    tab.ready()
+    assert [tab.page.input_value(f"#{field}") for field in ("brightness", "band-red", "opacity")] == ["0", "2", "50"]
+    desk.served.gate.key = "another"
+    tab.page.goto(desk.served.address)
+    tab.page.wait_for_url(lambda url: "token" not in url)
+    tab.ready()
+    assert [tab.page.input_value(f"#{field}") for field in ("brightness", "band-red", "opacity")] == ["0", "1", "60"]
+    assert tab.page.is_checked("#show-scribbles") and tab.page.is_checked("#live")
+    assert tab.page.evaluate("[...document.querySelectorAll('details[open]')].map(({ id }) => id)") == ["picture-part"]
 
 
 def middle(tab):
@@ -250,10 +298,6 @@ def test_the_overview(tab, picture, strokes):
     assert tab.page.input_value("#minimap-setting") == "hidden" and not overview.is_visible()
     tab.press("m")
     overview.wait_for()
-    # Nothing lies on it.
-    tab.press("a")
-    bar = tab.page.locator("#wand-bar").bounding_box()
-    assert bar["y"] > box["y"] + box["height"]
     tab.press("f")
     tab.wait("document.querySelector('#minimap').hidden")
 

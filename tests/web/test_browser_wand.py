@@ -115,6 +115,31 @@ def test_dragging_grows_shift_adds_alt_removes(wand, drawn, truth):
     wand.shows(70, 120, color, within=6)
 
 
+@pytest.mark.parametrize("width, height", [(360, 640), (400, 800), (800, 600), (1280, 800)])
+def test_its_controls_lie_beside_the_image(label, beach, picture, width, height):
+    """They neither cover the image nor move it, and all are in view, as Accept is."""
+    phone = {"has_touch": True, "is_mobile": True} if width <= 400 else {}
+    tab = label([beach / "coast.png"], viewport={"width": width, "height": height}, **phone).tab
+    image = tab.page.locator("#view").bounding_box()
+    tab.press("a")
+    tab.page.locator("#wand-bar").wait_for()
+    assert tab.page.locator("#view").bounding_box() == image
+    code = """([id]) => {
+        const { left, top, right, bottom } = document.getElementById(id).getBoundingClientRect();
+        const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+        const spots = [[left + 1, y], [right - 1, y], [x, top + 1], [x, bottom - 1]];
+        return spots.every((spot) => document.elementFromPoint(...spot)?.closest(`#${id}`));
+    }"""
+    for id_ in ("wand-scale", "wand-new", "wand-add", "wand-remove", "wand-drop", "wand-apply", "run", "accept"):
+        assert tab.page.evaluate(code, [id_]), id_
+    assert tab.page.evaluate("view.contains(document.elementFromPoint(...view.hybridseg.toScreen(399, 300)))")
+    ready(tab)
+    tab.draw((260, 420), (250, 540), (330, 480))
+    assert area(tab) > 0
+    if (width, height) == (800, 600):
+        picture(tab, "label_wand")
+
+
 def test_dropping_and_leaving(wand, drawn):
     wand.click(80, 80)
     wand.press("Escape")

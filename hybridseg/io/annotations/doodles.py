@@ -169,6 +169,14 @@ class StrokeLog:
         return bool(self.strokes) and all(stroke.group for stroke in self.strokes)
 
     @property
+    def stage(self) -> str:
+        """How far the work is, in the words of `read_stage`."""
+        if self.done or self.is_imported:
+            return "done" if self.done else "imported"
+        # An import that was undone as a whole leaves nothing.
+        return "working" if self.strokes or not all(stroke.group for stroke in self.undone) else "untouched"
+
+    @property
     def drawn_ids(self) -> list[int]:
         """The classes of its strokes."""
         return sorted({s.class_id for s in self.strokes if s.tool != "erase"})
@@ -206,6 +214,7 @@ def write_strokes(path: str | os.PathLike[str], log: StrokeLog) -> None:
         # Early in the file: `read_stage` reads only its beginning.
         "done": log.done,
         "imported": log.is_imported,
+        "untouched": log.stage == "untouched",
         "image": log.image_name,
         "size": list(log.shape),
         "classes": log.table.to_records(),
@@ -260,14 +269,16 @@ def read_strokes(path: str | os.PathLike[str]) -> StrokeLog:
 def read_stage(path: str | os.PathLike[str]) -> str:
     """Return how far the work on an image is, from the first bytes: thousands are checked at once.
 
-    It is ``done`` (accepted), ``imported`` (from another tool, and not touched since) or ``working``.
+    It is ``done`` (accepted), ``imported`` (from another tool, and not touched since), ``untouched`` (all was imported,
+    and undone) or ``working``.
     """
     try:
         with check_regular(path).open("rb") as file:
             head = file.read(200)
     except (HybridSegError, OSError):
         return "working"
-    return "done" if b'"done": true' in head else "imported" if b'"imported": true' in head else "working"
+    stages = ("done", "imported", "untouched")
+    return next((stage for stage in stages if b'"%s": true' % stage.encode() in head), "working")
 
 
 def _parse(record: dict[str, Any]) -> StrokeLog:

@@ -16,6 +16,12 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Set a field as a person does. */
+export function enter(field, value) {
+  field.value = value;
+  field.dispatchEvent(new Event("input"));
+}
+
 /** Set whether a button is pressed. */
 export function press(button, pressed) {
   button.setAttribute("aria-pressed", String(pressed));

@@ -2,7 +2,7 @@
 
 import { classKey } from "./classes.js";
 import { Commands } from "./commands.js";
-import { byId } from "./dom.js";
+import { byId, enter } from "./dom.js";
 import { showWhere } from "./panel.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -37,10 +37,10 @@ export function labelCommands(page) {
   add("View", ["t"], "Scribbles on or off", () => byId("show-scribbles").click());
   add("View", ["r"], "Result on or off", () => byId("show-result").click());
   add("View", ["v"], "Live result on or off", () => byId("live").click());
-  add("View", ["m"], "Overview on or off", () => page.toggleMinimap());
+  add("View", ["m"], "Overview on or off", flipOverview);
   add("View", ["x"], "While held: the bare photo", () => page.setBare(true));
-  add("View", ["["], "Fainter layers", () => page.stepOpacity(-10));
-  add("View", ["]"], "Stronger layers", () => page.stepOpacity(10));
+  add("View", ["["], "Fainter layers", () => stepOpacity(-10));
+  add("View", ["]"], "Stronger layers", () => stepOpacity(10));
   add("Images", ["PageDown"], "Next image", () => page.openNeighbour(1));
   add("Images", ["PageUp"], "Previous image", () => page.openNeighbour(-1));
   add("Images", ["w"], "Walking window on or off", () => page.toggleWalk());
@@ -147,4 +147,13 @@ function letGo({ detail }) {
 function belongsToControl({ key, target }) {
   if (key === "Enter") return target.matches("button, input[type=file], [role=listbox]");
   return target.matches("input[type=range]") && (key.startsWith("Page") || key.startsWith("Arrow"));
+}
+
+function flipOverview() {
+  const field = byId("minimap-setting");
+  enter(field, field.value === "shown" ? "hidden" : "shown");
+}
+
+function stepOpacity(percent) {
+  enter(byId("opacity"), byId("opacity").valueAsNumber + percent);
 }

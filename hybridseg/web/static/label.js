@@ -25,7 +25,7 @@ import { ClassPicker } from "./picker.js";
 import { PointerInput } from "./pointer.js";
 import { Preview } from "./preview.js";
 import { ChangeQueue } from "./queue.js";
-import { Settings } from "./settings.js";
+import { Kept, Settings } from "./settings.js";
 import { Shares } from "./shares.js";
 import { Smoothing } from "./smoothing.js";
 import { Thumbs } from "./thumbs.js";
@@ -39,6 +39,7 @@ import { listenToFiles, refreshClasses, runImage, saveClasses, setSmoothing } fr
 const SILENT = "The server does not answer; trying again every two seconds. Your strokes are kept.";
 const POLYGON = "Enter or a click on the first corner closes it, Backspace removes a corner, Esc drops it.";
 const OPEN = "Close the polygon (Enter) or drop it (Esc) first.";
+const LAYERS = ["opacity", "show-scribbles", "show-result", "live"]; // fields
 const GONE =
   "The program was restarted, or this address is old. Open the address that the program printed; what is not saved yet stays in this tab.";
 
@@ -51,8 +52,9 @@ class LabelPage {
   api = new Api(() => this.messages.clear("server"));
   settling = new Settling();
   settings = new Settings(document);
-  tone = new Tone(() => this.viewer.refresh());
-  bands = new BandChoice(() => this.state && this.viewer.spoil("picture", everything(this.state)));
+  kept = new Kept(sessionStorage, "hybridseg-view", this.api.run); // how the images are looked at
+  tone = new Tone(() => this.viewer.refresh(), this.kept);
+  bands = new BandChoice(() => this.state && this.viewer.spoil("picture", everything(this.state)), this.kept);
   #wanted = null; // id of the image that is to be open
   #tried = null; // and of the one that was asked for last
   #beforeWalk = null; // the view before the walk
@@ -183,19 +185,6 @@ class LabelPage {
     this.viewer.refresh();
   }
 
-  /** Show the overview while a part of the image is out of view, or hide it. */
-  toggleMinimap() {
-    const field = byId("minimap-setting");
-    field.value = field.value === "shown" ? "hidden" : "shown";
-    field.dispatchEvent(new Event("input"));
-  }
-
-  /** Make the layers fainter or stronger. */
-  stepOpacity(percent) {
-    byId("opacity").valueAsNumber += percent;
-    this.#layersChanged();
-  }
-
   /** Start or stop walking over the image window by window. */
   toggleWalk() {
     const { transform } = this.viewer;
@@ -282,7 +271,7 @@ class LabelPage {
     this.queue.heads.delete(state.id);
     this.heed(state);
     this.walk.setImage(state);
-    this.bands.setCount(state.bands);
+    this.bands.setImage(state);
     this.viewer.open(state, Object.values(this.layers));
     this.tone.setImage(state.id);
     this.choice.adapt();
@@ -352,9 +341,8 @@ class LabelPage {
     commands.list(byId("help-keys"));
     listenToKeys(this, commands);
     listenToButtons(this);
-    for (const id of ["opacity", "show-scribbles", "show-result", "live"]) {
-      byId(id).addEventListener("input", () => this.#layersChanged());
-    }
+    this.kept.keepFields(...LAYERS);
+    for (const id of LAYERS) byId(id).addEventListener("input", () => this.#layersChanged());
     for (const id of ["filter", "state-filter"]) {
       byId(id).addEventListener("input", () => this.images.setFilter(byId("filter").value, byId("state-filter").value));
     }
@@ -363,7 +351,7 @@ class LabelPage {
     this.settings.on("wheel", (value) => (this.input.wheelSetsPen = value === "pen"));
     this.settings.on("minimap", (value) => this.minimap.want(value === "shown"));
     this.settings.on("pen", (value) => this.choice.setUnit(value));
-    byId("show-part").open = window.innerHeight >= 700 && window.innerWidth > 620;
+    byId("show-part").open = this.settings.get("show") ?? (window.innerHeight >= 700 && window.innerWidth > 620);
     this.viewer.above.push((ctx) => paintTools(this, ctx));
     this.viewer.on("view", () => {
       showZoom(this.viewer.transform.scale);

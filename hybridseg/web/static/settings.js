@@ -1,46 +1,81 @@
-// What a person prefers, kept in this browser: fields with `data-setting`, and other values by name.
+// What the browser keeps: what a person prefers, and what they have set in this tab while the program runs.
 
-const KEPT = "hybridseg-settings";
+import { byId } from "./dom.js";
 
-/** Settings by name; they outlast the page. */
-export class Settings {
-  #values = readKept();
-  #listeners = new Map();
+/** Values by name in a storage of the browser; those of another `run` of the program are forgotten. */
+export class Kept {
+  #storage;
+  #key;
+  #values;
 
-  constructor(root) {
-    for (const field of root.querySelectorAll("[data-setting]")) {
-      const { setting } = field.dataset;
-      if (this.#values[setting] !== undefined) field.value = this.#values[setting];
-      field.addEventListener("input", () => this.set(setting, field.value));
-    }
+  constructor(storage, key, run) {
+    this.#storage = storage;
+    this.#key = key;
+    const kept = readKept(storage, key);
+    this.#values = kept.run === run ? kept : { run };
   }
 
-  /** The value of a setting, or undefined. */
+  /** A value, or undefined. */
   get(name) {
     return this.#values[name];
   }
 
-  /** Keep a value, and tell who listens. */
+  /** Keep a value; undefined forgets it. */
   set(name, value) {
     this.#values[name] = value;
     try {
-      localStorage.setItem(KEPT, JSON.stringify(this.#values));
+      this.#storage.setItem(this.#key, JSON.stringify(this.#values));
     } catch {
       // Full or forbidden: it holds for this page.
     }
+  }
+
+  /** Keep what fields with these ids are set to. */
+  keepFields(...ids) {
+    for (const id of ids) {
+      const field = byId(id);
+      const property = field.type === "checkbox" ? "checked" : "value";
+      field[property] = this.get(id) ?? field[property];
+      field.addEventListener("input", () => this.set(id, field[property]));
+    }
+  }
+}
+
+/** What a person prefers, which outlasts the page: fields and folding parts with `data-setting`, and other values. */
+export class Settings extends Kept {
+  #listeners = new Map();
+
+  constructor(root) {
+    super(localStorage, "hybridseg-settings");
+    for (const field of root.querySelectorAll("select[data-setting]")) {
+      const { setting } = field.dataset;
+      field.value = this.get(setting) ?? field.value;
+      field.addEventListener("input", () => this.set(setting, field.value));
+    }
+    for (const part of root.querySelectorAll("details[data-setting]")) {
+      const { setting } = part.dataset;
+      part.open = this.get(setting) ?? part.open;
+      // Only what the person does counts, not how wide the window is.
+      part.querySelector("summary").addEventListener("click", () => this.set(setting, !part.open));
+    }
+  }
+
+  /** Keep a value, and tell who listens. */
+  set(name, value) {
+    super.set(name, value);
     this.#listeners.get(name)?.(value);
   }
 
   /** Call a function with the value of a setting now, if it was ever set, and whenever it changes. */
   on(name, listener) {
     this.#listeners.set(name, listener);
-    if (this.#values[name] !== undefined) listener(this.#values[name]);
+    if (this.get(name) !== undefined) listener(this.get(name));
   }
 }
 
-function readKept() {
+function readKept(storage, key) {
   try {
-    return JSON.parse(localStorage.getItem(KEPT)) ?? {};
+    return JSON.parse(storage.getItem(key)) ?? {};
   } catch {
     return {};
   }

@@ -7,18 +7,19 @@ const ENDS = [0.01, 0.99]; // shares of the pixels that "Stretch" makes black an
 
 /**
  * Changes the tiles of the photo by a table of 256 values; `onChange()` is called when the table is another one. Each
- * image has its own, and begins as it is.
+ * image has its own, which is kept, and begins as it is.
  */
 export class Tone {
   #table = null; // null: the photo as it is
   #range = [0, 255];
   #image = null; // id
-  #kept = new Map(); // id -> {values, range} of images that were changed
+  #kept; // {values, range} of images that were changed
   #changed = new WeakMap(); // bitmap -> canvas with the table in force
   #onChange;
 
-  constructor(onChange) {
+  constructor(onChange, kept) {
     this.#onChange = onChange;
+    this.#kept = kept;
     for (const id of SLIDERS) byId(id).addEventListener("input", () => this.#update());
     byId("tone-reset").addEventListener("click", () => this.reset());
   }
@@ -27,7 +28,7 @@ export class Tone {
   setImage(id) {
     if (id === this.#image) return;
     this.#image = id;
-    const { values, range } = this.#kept.get(id) ?? { values: null, range: [0, 255] };
+    const { values, range } = this.#kept.get(`tone ${id}`) ?? { values: null, range: [0, 255] };
     SLIDERS.forEach((slider, k) => (byId(slider).value = values?.[k] ?? byId(slider).defaultValue));
     this.#range = range;
     this.#update();
@@ -80,7 +81,8 @@ export class Tone {
     const table = Uint8ClampedArray.from({ length: 256 }, (_, v) => value(v));
     this.#table = table.every((v, k) => v === k) ? null : table;
     byId("tone-reset").disabled = !this.#table;
-    this.#kept.set(this.#image, { values: SLIDERS.map((id) => byId(id).value), range: this.#range });
+    const values = SLIDERS.map((id) => byId(id).value);
+    this.#kept.set(`tone ${this.#image}`, this.#table ? { values, range: this.#range } : undefined);
     this.#changed = new WeakMap();
     this.#onChange();
   }
