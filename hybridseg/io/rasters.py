@@ -21,6 +21,7 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.damage import hush, refuse_damage
 from hybridseg.io.tiffcheck import check_tiff, measure_packed
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 DEFAULT_MAX_PIXELS = 1_000_000_000
 
 _CACHE_BYTES = 32 << 20
@@ -146,7 +147,20 @@ def sniff_format(path: str | os.PathLike[str]) -> str:
             return name
     if not head:
         raise BadInput(f"{path} is empty; give a JPEG, PNG or TIFF image")
-    raise BadInput(f"{path} is not a JPEG, PNG or TIFF image; give one that is")
+    # What has the name of such an image is none of another format that is meant.
+    other = "" if path.suffix.lower() in IMAGE_SUFFIXES else f"; if GDAL reads it, {advise_conversion(path)}"
+    raise BadInput(f"{path} is not a JPEG, PNG or TIFF image{other or '; give one that is'}")
+
+
+def advise_conversion(path: Path) -> str:
+    """Return the command that makes an image that is read here of what GDAL reads.
+
+    Examples
+    --------
+    >>> advise_conversion(Path("survey/depth.nc"))
+    'make a GeoTIFF of it: gdal_translate depth.nc depth.tif'
+    """
+    return f"make a GeoTIFF of it: gdal_translate {path.name} {path.stem}.tif"
 
 
 @contextmanager
