@@ -163,6 +163,11 @@ def advise_conversion(path: Path) -> str:
     return f"make a GeoTIFF of it: gdal_translate {path.name} {path.stem}.tif"
 
 
+def begins_as_image(head: bytes) -> bool:
+    """Return whether these are the first bytes of a JPEG, PNG or TIFF image."""
+    return any(head.startswith(signature) for signature, _ in _SIGNATURES)
+
+
 @contextmanager
 def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
     """Open a raster for reading as a rasterio dataset.
