@@ -361,7 +361,19 @@ def read_georeference(dataset: Any) -> GeoReference | None:
     """Return the georeference of an open dataset, if any."""
     gcps, gcp_crs = dataset.gcps
     crs = dataset.crs or (gcp_crs if gcps else None)
-    transform = None if dataset.transform.is_identity else tuple(dataset.transform)[:6]
+    found = _find_transform(dataset)
+    transform = None if found.is_identity else tuple(found)[:6]
     if crs is None and transform is None and not gcps and dataset.rpcs is None:
         return None
     return GeoReference(crs.to_wkt() if crs else None, transform, tuple(gcps), dataset.rpcs)
+
+
+def _find_transform(dataset: Any) -> Any:
+    """Return the transform of an open dataset, the identity where it has none."""
+    if not dataset.options:
+        return dataset.transform
+    # Without its smaller versions, rasterio takes whatever is in memory for a transform that is not there.
+    import rasterio
+
+    with rasterio.open(dataset.name, driver=dataset.driver) as plain:
+        return plain.transform
