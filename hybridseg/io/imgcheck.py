@@ -35,12 +35,12 @@ _BLOCKS_START = 22
 _BLOCK = np.dtype([("file", "<i2"), ("start", "<u4"), ("size", "<i4"), ("is_valid", "<i2"), ("is_packed", "<i2")])
 # What names a file that has the pixels: with other types of these names, GDAL would read another name.
 _SPILL_TYPES = (
-    b"{0:pcstring,}Emif_String,",
-    b"{1:oEmif_String,fileName,2:LlayerStackValidFlagsOffset,2:LlayerStackDataOffset,1:LlayerStackCount,"
-    b"1:LlayerStackIndex,}ImgExternalRaster,",
+    b"{0:pcstring,}emif_string",
+    b"{1:oemif_string,filename,2:llayerstackvalidflagsoffset,2:llayerstackdataoffset,1:llayerstackcount,"
+    b"1:llayerstackindex,}imgexternalraster",
 )
 
-_MAX_HEADER_BYTES = 4_000_000
+_MAX_HEADER_BYTES, _MAX_FIELDS = 4_000_000, 5_000
 _FIELD = re.compile(
     r"^[ \t]*(samples|lines|bands|header[ _]offset|data[ _]type|interleave|byte[ _]order|file[ _](?:type|compression))"
     r"[ \t]*=(.*)$",
@@ -145,10 +145,12 @@ class _Layer(NamedTuple):
 
 def _read_imagine(path: Path) -> Header:
     layers: list[_Layer] = []
+    maps: dict[int, tuple[int, int]] = {}
     files, n_blocks = {path: None}, 0
     with path.open("rb") as file:
         (start,) = struct.unpack("<I", _read(file, len(_MAGIC), 4))
         root, types = _FILE.unpack(_read(file, start, _FILE.size))
+        is_usual = _has_usual_types(_read(file, types, _MAX_TYPES))
         for depth, name, kind, place in _walk(file, root):
             if depth == 1 and kind == b"eimg_layer":
                 layers.append(_Layer(*_LAYER.unpack(_read(file, place[0], _LAYER.size))))
@@ -157,10 +159,14 @@ def _read_imagine(path: Path) -> Header:
                 if n_blocks > _MAX_BLOCKS:
                     raise BadInput(f"{path} has more than {_MAX_BLOCKS:,} blocks of pixels; {advise_conversion(path)}")
             elif name == b"externalrasterdms" or kind == b"imgexternalraster":
+                if not is_usual:
+                    raise _refuse_elsewhere(path)
                 # Those of smaller versions are named alike.
-                files[_find_spill(path, file, types, place, layers[-1] if depth == 2 else None)] = None
+                files[_find_spill(path, file, place, layers[-1] if depth == 2 else None)] = None
             elif depth == 2 and name == b"rasterdms":
-                _check_blocks(file, place, layers[-1])
+                maps.setdefault(len(layers) - 1, place)
+        for i, place in maps.items():
+            _check_blocks(file, place, layers[i])
     if len({layer[:2] for layer in layers}) != 1:
         raise ValueError("it has no bands of one size")
     return Header(IMAGINE, layers[0].rows, layers[0].cols, len(layers), tuple(files), {})
@@ -182,16 +188,23 @@ def _walk(file: BinaryIO, root: int) -> Iterator[tuple[int, bytes, bytes, tuple[
         places += (depth, following), (depth + 1, child)
 
 
-def _find_spill(path: Path, file: BinaryIO, types: int, place: tuple[int, int], layer: _Layer | None) -> Path:
+def _has_usual_types(content: bytes) -> bool:
+    """Return whether GDAL finds the name of another file where it is looked for here."""
+    known, end, _ = content.lower().partition(b"\0")
+    return bool(end) and all(known.count(text) == known.count(text[text.rindex(b"}") :]) for text in _SPILL_TYPES)
+
+
+def _refuse_elsewhere(path: Path) -> BadInput:
+    return BadInput(f"{path} has its pixels in a file that is not beside it; {advise_conversion(path)}")
+
+
+def _find_spill(path: Path, file: BinaryIO, place: tuple[int, int], layer: _Layer | None) -> Path:
     """Return the file beside an Imagine file that has its pixels, as GDAL finds it; of a layer they must be whole."""
-    file.seek(types)
-    known = file.read(_MAX_TYPES).partition(b"\0")[0]
     data = _read(file, place[0], min(max(place[1], 0), 1_000))
     (length,) = struct.unpack_from("<I", data)
     name = data[8 : 8 + length].partition(b"\0")[0].decode("utf-8", "replace")
-    is_usual = all(known.count(text) == known.count(text[text.rindex(b"}") :]) for text in _SPILL_TYPES)
-    if not (is_usual and re.fullmatch(r"[^/\\:]+\.ige", name, re.IGNORECASE)):
-        raise BadInput(f"{path} has its pixels in a file that is not beside it; {advise_conversion(path)}")
+    if not re.fullmatch(r"[^/\\:]+\.ige", name, re.IGNORECASE):
+        raise _refuse_elsewhere(path)
     named = path.with_name(name)
     spill = check_regular(named if os.path.lexists(named) else path.with_suffix(named.suffix))
     start, n_layers = struct.unpack_from("<8xqi", data, 8 + length)
@@ -229,7 +242,10 @@ def _read_envi(path: Path) -> Header:
     if os.path.lexists(statistics):
         check_regular(statistics)
     text = read_whole(header, most=_MAX_HEADER_BYTES, remedy=advise_conversion(path)).decode("latin-1")
-    text = re.sub(r"\{[^}]*\}", "", text.replace("\r", "\n"))
+    # The time that GDAL takes grows with their square.
+    if text.count("=") > _MAX_FIELDS:
+        raise BadInput(f"{header} says more than {_MAX_FIELDS:,} things; leave out what does not place the pixels")
+    text = re.sub(r"\{[^{}]*\}", "", text.replace("\r", "\n"))
     fields = {name.lower().replace(" ", "_"): value.strip() for name, value in _FIELD.findall(text)}
     kind = fields.get("file_type", "")
     if kind.lower() not in ("", "envi", "envi standard") or fields.get("file_compression", "0") != "0":

@@ -144,6 +144,8 @@ def test_a_mask_beside_it_stays(envi):
         ("$", "file compression = 1\n", "is compressed, and only plain .* gdal_translate old.dat old.tif"),
         ("ENVI Standard", "ENVI Virtual Mosaic", "is of the type 'ENVI Virtual Mosaic', and only plain .* old.tif"),
         ("$", "class lookup = {0, 0, 0, 9, 9, 9}\nclasses = 2\n", "has a palette.* gdal_translate -expand rgb old.dat"),
+        ("$", "".join(f"x{i} = 1\n" for i in range(6_000)), "old.hdr says more than 5,000 things"),
+        ("$", "note = {\nlines = 2\n", "its header is unclear"),
         ("lines   = 150", "lines = 4000000000\nlines = 150\nx = {", "damaged or cut short"),
     ],
 )
@@ -187,6 +189,8 @@ def test_pixels_in_a_file_beside_an_imagine_file(tmp_path):
     for before, after in (
         (b"1:oEmif_String,fileName", b"2:oEmif_String,fileName"),
         (b"0:pcstring,}Emif", b"1:pcstring,}Emif"),
+        (b"layerStackIndex,}ImgExternalRaster,", b"layerStackIndex;}ImgExternalRaster\0"),
+        (b"fileName,2:LlayerStackValidFlagsOffset", b"filename,1:LlayerStackValidFlagsOffset"),
     ):
         path.write_bytes(content.replace(before, after))
         refuse(path, "not beside it")
