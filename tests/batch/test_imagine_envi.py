@@ -10,6 +10,8 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp, Resampling
 
+from hybridseg.batch.manifest import Manifest
+from hybridseg.batch.plan import make_plan
 from hybridseg.errors import BadInput
 from hybridseg.io import geotiffs, imgcheck
 from hybridseg.io.images import load_image
@@ -88,6 +90,8 @@ def test_results_are_those_of_the_geotiff(tmp_path, survey):
         write_raster(tmp_path / name, draw(), driver, **PLACE)
     paths = [tmp_path / name for name in ("a.tif", "b.img", "c.img", "d")]
     assert [needs_copy(path) for path in paths] == [False, True, True, True]
+    plan = make_plan(paths[1:], 0, Manifest.read(tmp_path / "out"), job="x", n_workers=1)
+    assert (plan.megapixels, plan.n_remote, plan.n_unreadable) == (pytest.approx(3 * 150 * 170 / 1e6), 0, 0)
     result = survey(paths)
     assert not result.problems
     written = [(tmp_path / "out" / f"{name}_threshold.png").read_bytes() for name in "abcd"]
