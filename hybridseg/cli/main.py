@@ -165,7 +165,7 @@ def _tidied() -> Iterator[None]:
 
 
 def _names_image(text: str) -> bool:
-    from hybridseg.io.images import IMAGE_SUFFIXES
+    from hybridseg.io.rasters import IMAGE_SUFFIXES
 
     return any(suffix in text.lower() for suffix in IMAGE_SUFFIXES)
 

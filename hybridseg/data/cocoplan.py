@@ -11,9 +11,10 @@ from hybridseg.classes import ClassTable, class_key, split_names
 from hybridseg.data.splitplan import SplitOptions, check_group_by, choose_train_groups, group_images
 from hybridseg.errors import MAX_ECHO, BadInput, HybridSegError, MissingInput, Problem, join_names, shorten
 from hybridseg.io.annotations.coco import Area, CocoFile, CocoImage, Id
-from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
+from hybridseg.io.images import describe_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.pairing import result_kind
+from hybridseg.io.rasters import IMAGE_SUFFIXES
 from hybridseg.markup import count_of
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress

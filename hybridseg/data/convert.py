@@ -15,13 +15,14 @@ from hybridseg.errors import BadInput, HybridSegError, Problem, count_problems, 
 from hybridseg.io.annotations.areas import ENDINGS, write_mask
 from hybridseg.io.annotations.painted import paint_annotations
 from hybridseg.io.atomic import claim_folder
-from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image, load_image
+from hybridseg.io.images import ImageInfo, describe_image, load_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.locks import lock_output
 from hybridseg.io.masks import CONVERTIBLE, find_labelled
 from hybridseg.io.pairing import JPEG_SUFFIXES, Pair
+from hybridseg.io.rasters import IMAGE_SUFFIXES
 from hybridseg.markup import count_of, render_text, short_path
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress

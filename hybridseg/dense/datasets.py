@@ -17,12 +17,13 @@ from hybridseg.dense.pairs import FolderPairs, check_pairs
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.errors import BadInput, BadUsage, MissingInput, Problem, list_problems, located, shorten
 from hybridseg.forecast import UNKNOWN, followed_by
-from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
+from hybridseg.io.images import describe_image
 from hybridseg.io.labelled import ReadLabels, describe_alpha
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.masks import Matches, find_masks
 from hybridseg.io.pairing import Pair, find_owner, list_images
+from hybridseg.io.rasters import IMAGE_SUFFIXES
 from hybridseg.io.tables import read_csv
 from hybridseg.markup import count_of
 from hybridseg.progress import Progress, no_progress

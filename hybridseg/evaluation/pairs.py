@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybridseg.errors import BadInput, BadUsage, MissingInput, Problem
-from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
 from hybridseg.io.locks import is_in_leftover
 from hybridseg.io.masks import find_best, list_masks
@@ -26,6 +25,7 @@ from hybridseg.io.pairing import (
     rank_photo,
     result_kind,
 )
+from hybridseg.io.rasters import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from hybridseg.errors import BadInput, HybridSegError, Problem, count_problems
 from hybridseg.figures import FigureOptions, draw_calibration, draw_confusion
 from hybridseg.hybrid.tilefolder import find_sources, list_class_folders, read_class_list
 from hybridseg.hybrid.tiles import read_tile
-from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
+from hybridseg.io.images import describe_image
 from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import MANIFEST_NAME, list_files
+from hybridseg.io.rasters import IMAGE_SUFFIXES
 from hybridseg.io.tables import read_csv, write_csv, write_json
 from hybridseg.markup import count_of, render_text
 from hybridseg.models.store import TileClassifier

@@ -18,9 +18,9 @@ import numpy as np
 from hybridseg.classes import ClassTable, class_key
 from hybridseg.errors import BadInput, MissingInput, join_names, located
 from hybridseg.hybrid.tiles import read_tile
-from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.pairing import MANIFEST_NAME, list_files
+from hybridseg.io.rasters import IMAGE_SUFFIXES
 from hybridseg.io.tables import read_csv, write_json
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Mosaics (VRT) and JPEG 2000 files as temporary GeoTIFFs: what is read of them is one more file like any other."""
+"""Mosaics (VRT), JPEG 2000, Imagine and ENVI files as temporary GeoTIFFs: each is one more file like any other."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ import numpy as np
 
 from hybridseg.errors import BadInput, HybridSegError, located
 from hybridseg.io.damage import refuse_damage
+from hybridseg.io.imgcheck import find_format, read_header
 from hybridseg.io.labels.pngcheck import check_png
 from hybridseg.io.mosaics import Mosaic, Piece, is_within, read_mosaic
 from hybridseg.io.rasters import (
+    IMAGE_SUFFIXES,
+    advise_conversion,
     check_beside,
     check_pixel_count,
     check_regular,
@@ -26,11 +29,12 @@ from hybridseg.io.rasters import (
 )
 from hybridseg.markup import describe_bytes
 
-COPIED_SUFFIXES = (".vrt", ".jp2", ".j2k")
-"""Of files that are copied before they are read."""
+_VRT, _JPEG2000 = ".vrt", (".jp2", ".j2k")
+COPIED_SUFFIXES = (_VRT, *_JPEG2000, ".img", ".dat", ".bsq", ".bil", ".bip")
+"""That files have which are copied before they are read; those of ENVI may have any other, too."""
 
 _BLOCK = 256
-# About how many bytes of a mosaic are put together at a time.
+# About how many bytes are put together, or copied, at a time.
 _PART_BYTES = 16 << 20
 # How a JP2 file begins, and the code in one, or alone, with what it says of its size.
 _JP2, _CODE = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
@@ -42,41 +46,56 @@ _SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 
 
+def is_copied(path: Path) -> bool:
+    """Return whether a file is read from a copy: a mosaic or a JPEG 2000 file by its name, others by what they are."""
+    suffix = path.suffix.lower()
+    return suffix in (_VRT, *_JPEG2000) or (suffix not in IMAGE_SUFFIXES and find_format(path) is not None)
+
+
 def copy_geotiff(path: Path, target: Path) -> None:
-    """Write a mosaic or a JPEG 2000 file as a tiled GeoTIFF.
+    """Write such a file as a tiled GeoTIFF.
 
     Raises
     ------
     MissingInput, BadInput
         Also where the disk may not have the room.
     """
-    if path.suffix.lower() == ".vrt":
+    suffix = path.suffix.lower()
+    if suffix == _VRT:
         _copy_mosaic(read_mosaic(path), target)
-    else:
+    elif suffix in _JPEG2000:
         _copy_jpeg2000(path, target)
+    else:
+        _copy_raster(path, target)
 
 
 def read_shape(path: Path) -> tuple[int, int]:
-    """Return rows and columns of a mosaic or a JPEG 2000 file, of which nothing is decoded.
+    """Return rows and columns of such a file, of which nothing is decoded.
 
     Raises
     ------
     MissingInput, BadInput
     """
-    if path.suffix.lower() == ".vrt":
+    suffix = path.suffix.lower()
+    if suffix == _VRT:
         mosaic = read_mosaic(path)
         return mosaic.rows, mosaic.cols
-    with refuse_damage(path):
-        return _check_jpeg2000(path)
+    if suffix in _JPEG2000:
+        with refuse_damage(path):
+            return _check_jpeg2000(path)
+    header = read_header(path)
+    return header.rows, header.cols
 
 
 def make_tag(path: Path) -> str:
-    """Return what tells whether such a file has changed, or any image of a mosaic: sizes and times."""
-    if path.suffix.lower() != ".vrt":
+    """Return what tells whether such a file has changed, or any other of its pixels: sizes and times."""
+    if path.suffix.lower() in _JPEG2000:
         return _stamp(path)
     try:
-        sources = read_mosaic(path).sources
-        stamps = [path.read_bytes(), *(_stamp(source).encode() for source in sources)]
+        if path.suffix.lower() == _VRT:
+            stamps = [path.read_bytes(), *(_stamp(source).encode() for source in read_mosaic(path).sources)]
+        else:
+            stamps = [_stamp(one).encode() for one in read_header(path).files]
     except (HybridSegError, OSError):
         return "unreadable"
     return hashlib.sha256(b"\n".join(stamps)).hexdigest()
@@ -154,6 +173,62 @@ def _copy_jpeg2000(path: Path, target: Path) -> None:
             rasterio.shutil.copy(dataset, target, **_SETTINGS)
 
 
+def _copy_raster(path: Path, target: Path) -> None:
+    """Write an Imagine or an ENVI file as a GeoTIFF, whatever else it holds besides an image."""
+    import rasterio
+    from rasterio.dtypes import in_dtype_range
+    from rasterio.windows import Window
+
+    settings = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_NUM_THREADS": "1"}
+    with refuse_damage(path), quiet_rasterio(), rasterio.Env(**settings):
+        header = read_header(path)
+        check_beside(path)
+        # Nothing may ask for smaller versions, for which GDAL would open other files that it names.
+        with rasterio.open(path, driver=header.driver) as dataset:
+            header.check_same(dataset)
+            dtype, nodata = _check_bands(path, dataset)
+            pixel_bytes = header.n_bands * np.dtype(dtype).itemsize
+            _check_room(path, target, header.rows * header.cols * pixel_bytes)
+            profile = {
+                "height": header.rows, "width": header.cols, "count": header.n_bands, "dtype": dtype,
+                "crs": dataset.crs, "interleave": "pixel" if header.n_bands <= 4 else "band",
+            }  # fmt: skip
+            if not dataset.transform.is_identity:
+                profile["transform"] = dataset.transform
+            if nodata is not None and in_dtype_range(nodata, dtype):
+                profile["nodata"] = nodata
+            is_masked = {flag.name for flag in dataset.mask_flag_enums[0]}.isdisjoint(("all_valid", "nodata", "alpha"))
+            n_rows, n_cols = _plan_parts(header.cols, pixel_bytes)
+            with rasterio.open(target, "w", **_SETTINGS, **profile) as copy:
+                copy.colorinterp = dataset.colorinterp
+                if dataset.gcps[0]:
+                    copy.gcps = dataset.gcps
+                if dataset.rpcs:
+                    copy.rpcs = dataset.rpcs
+                for top in range(0, header.rows, n_rows):
+                    for left in range(0, header.cols, n_cols):
+                        window = Window(left, top, min(n_cols, header.cols - left), min(n_rows, header.rows - top))
+                        copy.write(dataset.read(window=window), window=window)
+                        if is_masked:
+                            copy.write_mask(dataset.dataset_mask(window=window) != 0, window=window)
+
+
+def _check_bands(path: Path, dataset: Any) -> tuple[str, float | None]:
+    """Return the type of all samples, and the nodata value of all bands."""
+    kinds = sorted(set(dataset.dtypes))
+    if len(kinds) > 1 or "complex" in kinds[0]:
+        raise BadInput(f"{path} has samples of type {', '.join(kinds)}; give real numbers of one type")
+    if "palette" in {color.name for color in dataset.colorinterp}:
+        raise BadInput(
+            f"{path} has a palette, as maps of classes have; if it is an image, make one in colours of it: "
+            f"gdal_translate -expand rgb {path.name} {path.stem}.tif"
+        )
+    # As texts, for NaN equals nothing.
+    if len({str(value) for value in dataset.nodatavals}) > 1:
+        raise BadInput(f"{path} has bands with several nodata values; {advise_conversion(path)}")
+    return kinds[0], dataset.nodata
+
+
 def _copy_mosaic(mosaic: Mosaic, target: Path) -> None:
     import rasterio
     from rasterio.enums import ColorInterp
@@ -199,8 +274,7 @@ def _copy_mosaic(mosaic: Mosaic, target: Path) -> None:
 def _cut(mosaic: Mosaic) -> Iterator[tuple[tuple[int, int], tuple[int, int], list[Piece]]]:
     """Yield parts of a mosaic, whole blocks, with what lies in them; where nothing does, there is none."""
     pixel_bytes = math.ceil(mosaic.n_bytes / (mosaic.rows * mosaic.cols))
-    n_cols = min(mosaic.cols, _fit_blocks(_BLOCK * pixel_bytes))
-    n_rows = _fit_blocks(n_cols * pixel_bytes)
+    n_rows, n_cols = _plan_parts(mosaic.cols, pixel_bytes)
     places = np.array([piece.place for piece in mosaic.pieces]).reshape(-1, 4)
     ends = places[:, :2] + places[:, 2:]
     for top in range(0, mosaic.rows, n_rows):
@@ -212,6 +286,12 @@ def _cut(mosaic: Mosaic) -> Iterator[tuple[tuple[int, int], tuple[int, int], lis
             found = in_rows[(places[in_rows, 0] < right) & (ends[in_rows, 0] > left)]
             if len(found):
                 yield (top, bottom), (left, right), [mosaic.pieces[i] for i in found]
+
+
+def _plan_parts(cols: int, pixel_bytes: int) -> tuple[int, int]:
+    """Return rows and columns of the parts of so wide an image that are put together at a time."""
+    n_cols = min(cols, _fit_blocks(_BLOCK * pixel_bytes))
+    return _fit_blocks(n_cols * pixel_bytes), n_cols
 
 
 def _fit_blocks(n_bytes: int) -> int:

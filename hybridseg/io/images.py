@@ -31,8 +31,6 @@ from hybridseg.io.rasters import (
     sniff_format,
 )
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
-
 logger = logging.getLogger(__name__)
 
 _METRES_PER_DEGREE = 111_320.0

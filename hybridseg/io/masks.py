@@ -10,7 +10,6 @@ from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.annotations.formats import find_json_tool
-from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.pairing import (
     JPEG_SUFFIXES,
     LABEL_SUFFIXES,
@@ -28,6 +27,7 @@ from hybridseg.io.pairing import (
     machine_ending,
     result_kind,
 )
+from hybridseg.io.rasters import IMAGE_SUFFIXES
 from hybridseg.io.tables import read_csv
 from hybridseg.markup import count_of
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, one_line
 from hybridseg.io.geotiffs import COPIED_SUFFIXES
-from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
+from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 from hybridseg.io.locks import is_in_leftover
+from hybridseg.io.rasters import IMAGE_SUFFIXES
 from hybridseg.io.remote import as_source, describe_source, is_remote, list_archived, needs_copy
 from hybridseg.io.textfiles import read_lines
 

@@ -21,6 +21,7 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.damage import hush, refuse_damage
 from hybridseg.io.tiffcheck import check_tiff, measure_packed
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 DEFAULT_MAX_PIXELS = 1_000_000_000
 
 _CACHE_BYTES = 32 << 20
@@ -146,7 +147,25 @@ def sniff_format(path: str | os.PathLike[str]) -> str:
             return name
     if not head:
         raise BadInput(f"{path} is empty; give a JPEG, PNG or TIFF image")
-    raise BadInput(f"{path} is not a JPEG, PNG or TIFF image; give one that is")
+    # What has the name of such an image is none of another format that is meant.
+    other = "" if path.suffix.lower() in IMAGE_SUFFIXES else f"; if GDAL reads it, {advise_conversion(path)}"
+    raise BadInput(f"{path} is not a JPEG, PNG or TIFF image{other or '; give one that is'}")
+
+
+def advise_conversion(path: Path) -> str:
+    """Return the command that makes an image that is read here of what GDAL reads.
+
+    Examples
+    --------
+    >>> advise_conversion(Path("survey/depth.nc"))
+    'make a GeoTIFF of it: gdal_translate depth.nc depth.tif'
+    """
+    return f"make a GeoTIFF of it: gdal_translate {path.name} {path.stem}.tif"
+
+
+def begins_as_image(head: bytes) -> bool:
+    """Return whether these are the first bytes of a JPEG, PNG or TIFF image."""
+    return any(head.startswith(signature) for signature, _ in _SIGNATURES)
 
 
 @contextmanager
@@ -342,7 +361,19 @@ def read_georeference(dataset: Any) -> GeoReference | None:
     """Return the georeference of an open dataset, if any."""
     gcps, gcp_crs = dataset.gcps
     crs = dataset.crs or (gcp_crs if gcps else None)
-    transform = None if dataset.transform.is_identity else tuple(dataset.transform)[:6]
+    found = _find_transform(dataset)
+    transform = None if found.is_identity else tuple(found)[:6]
     if crs is None and transform is None and not gcps and dataset.rpcs is None:
         return None
     return GeoReference(crs.to_wkt() if crs else None, transform, tuple(gcps), dataset.rpcs)
+
+
+def _find_transform(dataset: Any) -> Any:
+    """Return the transform of an open dataset, the identity where it has none."""
+    if not dataset.options:
+        return dataset.transform
+    # Without its smaller versions, rasterio takes whatever is in memory for a transform that is not there.
+    import rasterio
+
+    with rasterio.open(dataset.name, driver=dataset.driver) as plain:
+        return plain.transform

@@ -1,4 +1,4 @@
-"""Images that are copied before they are read: on the web, in an object store or an archive, and mosaics (VRT).
+"""Images that are copied before they are read: on the web, in an object store or an archive, or of other formats.
 
 What is no file of this machine is named as GDAL names it, ``/vsicurl/https://...``, ``/vsis3/...``, ``/vsizip/...``, or
 by its address. Only what a user names so is fetched, and then it is a file like any other: nothing else here opens such
@@ -22,7 +22,7 @@ import numpy as np
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.io.damage import hush
 from hybridseg.io.downloads import ask_headers
-from hybridseg.io.geotiffs import COPIED_SUFFIXES, copy_geotiff, make_tag
+from hybridseg.io.geotiffs import copy_geotiff, is_copied, make_tag
 from hybridseg.io.geotiffs import read_shape as read_local_shape
 from hybridseg.io.locks import own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS
@@ -80,8 +80,8 @@ def is_remote(path: Path) -> bool:
 
 
 def needs_copy(path: Path) -> bool:
-    """Return whether a path names what is copied before it is read: remote, or a mosaic, or a JPEG 2000 file."""
-    return is_remote(path) or path.suffix.lower() in COPIED_SUFFIXES
+    """Return whether a path names what is copied before it is read: what is remote, or of another format."""
+    return is_remote(path) or is_copied(path)
 
 
 def name_for_gdal(path: Path) -> str:

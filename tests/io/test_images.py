@@ -150,6 +150,9 @@ def test_what_is_no_image(tmp_path):
     (tmp_path / "a.jpg").write_text("<html>")
     with pytest.raises(BadInput, match="is not a JPEG, PNG or TIFF image"):
         read_image(tmp_path / "a.jpg")
+    (tmp_path / "a.nc").write_text("CDF")
+    with pytest.raises(BadInput, match=r"if GDAL reads it, make a GeoTIFF of it: gdal_translate a\.nc a\.tif"):
+        read_image(tmp_path / "a.nc")
     (tmp_path / "e.png").touch()
     with pytest.raises(BadInput, match="is empty"):
         read_image(tmp_path / "e.png")

@@ -99,6 +99,15 @@ def test_a_description_beside_a_raster_that_takes_minutes(tmp_path):
     assert describe_image(tmp_path / "a.tif").shape == (40, 60)
 
 
+def test_with_a_file_of_erdas_beside_it_a_raster_without_a_place_has_none(tmp_path):
+    for name, driver in (("b.img", "HFA"), ("a.tif", "GTiff"), ("a.png", "PNG")):
+        with quiet_rasterio(), rasterio.open(tmp_path / name, "w", driver, 9, 8, 1, dtype="uint8") as file:
+            file.write(np.ones((1, 8, 9), np.uint8))
+    (tmp_path / "b.img").rename(tmp_path / "a.aux")
+    for name in ("a.tif", "a.png"):
+        assert describe_image(tmp_path / name).georeference is None
+
+
 @pytest.mark.parametrize("beside", ["a.aux", "a.tif.aux", "a.AUX"])
 def test_a_file_of_erdas_beside_a_raster_is_not_opened(tmp_path, beside):
     """It may name other files of any kind; GDAL takes smaller versions of the raster from it. All else stays."""

@@ -1,11 +1,45 @@
-"""The files of mosaics that are damaged: a VRT with its images, and JPEG 2000."""
+"""The files that are copied as GeoTIFFs, and how: a mosaic (VRT) with its images, JPEG 2000, Imagine and ENVI."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hybridseg.io.rasters import quiet_rasterio
+from hybridseg.io import geotiffs
+from hybridseg.io.rasters import check_pixel_count, quiet_rasterio
+
+OUT = "out"
+"""Where a call that writes does so."""
+
+
+def find_whole(path: Path) -> Path:
+    """Return what is read: the mosaic of a damaged image, the image of a damaged header or of damaged pixels."""
+    return path.with_name({".tif": "mosaic.vrt", ".hdr": "raw.dat", ".ige": "spill.img"}.get(path.suffix, path.name))
+
+
+def copy_small(path: Path) -> None:
+    """Copy what is small: a large one takes its time."""
+    whole = find_whole(path)
+    check_pixel_count(whole, *geotiffs.read_shape(whole))
+    (path.parent / OUT).mkdir(exist_ok=True)
+    geotiffs.copy_geotiff(whole, path.parent / OUT / "a.tif")
+
+
+def write_agencies(folder: Path) -> None:
+    """Write Imagine files: plain, compressed, and with the pixels in another file; and ENVI."""
+    import rasterio
+
+    place: dict[str, Any] = {"crs": "EPSG:32611", "transform": rasterio.Affine(0.5, 0, 4e5, 0, -0.5, 4e6), "nodata": 7}
+    for name, driver, count, dtype, options in (
+        ("plain.img", "HFA", 3, "uint8", place),
+        ("packed.img", "HFA", 1, "uint16", {"COMPRESSED": "YES"}),
+        ("spill.img", "HFA", 2, "uint8", {"USE_SPILL": "YES"}),
+        ("raw.dat", "ENVI", 3, "uint16", {"INTERLEAVE": "BIP", **place}),
+    ):
+        bands = np.random.default_rng(0).integers(0, 255, (count, 32, 40)).astype(dtype)
+        size: dict[str, Any] = {"height": 32, "width": 40, "count": count, "dtype": dtype}
+        with quiet_rasterio(), rasterio.open(folder / name, "w", driver=driver, **size, **options) as dataset:
+            dataset.write(bands)
 
 
 def write_mosaics(folder: Path) -> None:

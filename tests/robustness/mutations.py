@@ -14,6 +14,7 @@ from bytewise import LARGEST, NUMBERS, TEXTS, mutate_bytes
 from packed import mutate_gzip, mutate_hdf5, mutate_zip
 from structures import (
     mask_checksum,
+    mutate_imagine,
     mutate_jpeg,
     mutate_mat,
     mutate_png,
@@ -174,5 +175,5 @@ def mutate_text(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
 _SIGNATURES: tuple[tuple[bytes, Mutator], ...] = (
     (b"\x89PNG", mutate_png), (b"\xff\xd8\xff", mutate_jpeg), (b"II*\x00", mutate_tiff), (b"MM\x00*", mutate_tiff),
     (b"MATLAB 5.0", mutate_mat), (b"PK", mutate_zip), (b"\x1f\x8b", mutate_gzip), (b"\x89HDF", mutate_hdf5),
-    (b"HSL1", mutate_sample),
+    (b"HSL1", mutate_sample), (b"EHFA_HEADER_TAG", mutate_imagine),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from discovery import Reader
+from mosaicseeds import OUT, copy_small, find_whole
 from seeds import SHAPE, TABLE, TILE, Tiny, use_card
 
 from hybridseg.batch.madeby import check_place, explain_difference
@@ -34,6 +35,7 @@ from hybridseg.io import (
     arrays,
     geotiffs,
     images,
+    imgcheck,
     jsonfiles,
     lazyimages,
     lmdbpages,
@@ -70,9 +72,6 @@ from hybridseg.study.findings import read_findings
 from hybridseg.study.inputs import StudyOptions, StudyPaths
 from hybridseg.study.steps import StepLog
 from hybridseg.study.story import read_scores
-
-# Where a call that writes does so.
-OUT = "out"
 
 
 def record_of(path: Path) -> Any:
@@ -113,18 +112,6 @@ def read_raster(path: Path) -> None:
     with rasters.open_raster(path) as dataset:
         rasters.check_pixel_count(path, dataset.height, dataset.width)
         images.measure_resolution(rasters.read_georeference(dataset))
-
-
-def copy_small(path: Path) -> None:
-    """Copy what is small: a large one takes its time."""
-    rasters.check_pixel_count(path, *geotiffs.read_shape(path))
-    (path.parent / OUT).mkdir(exist_ok=True)
-    geotiffs.copy_geotiff(path, path.parent / OUT / "a.tif")
-
-
-def copy_mosaic(path: Path) -> None:
-    """Copy what is damaged, or the mosaic that it is an image of."""
-    copy_small(path.with_name("mosaic.vrt") if path.suffix == ".tif" else path)
 
 
 def read_database(path: Path) -> None:
@@ -193,7 +180,8 @@ def load_archive(path: Path) -> None:
 
 
 PICTURES = "pictures/*"
-MOSAICS = "mosaics/*.vrt mosaics/*.jp2 mosaics/*.j2k"
+AGENCIES = "agencies/*.img agencies/*.hdr agencies/*.dat"
+MOSAICS = f"mosaics/*.vrt mosaics/*.jp2 mosaics/*.j2k {AGENCIES}"
 LABELS = "labels/*.mat labels/*.png labels/*.tif"
 JSONS = "annotations/*.json texts/*.json results/*.json"
 VALUES = "texts/values/*.json"
@@ -219,9 +207,12 @@ READERS = tuple(
         ("io.lazyimages.open_lazily", PICTURES, lambda path: lazyimages.open_lazily(path)[2:9, 3:20]),
         ("io.bands.stack_bands", PICTURES, lambda path: stack_bands([path, path])[0][:]),
         ("io.mosaics.read_mosaic", "mosaics/*.vrt", mosaics.read_mosaic),
-        ("io.geotiffs.copy_geotiff", f"{MOSAICS} mosaics/*.tif", copy_mosaic, WRITES),
-        ("io.geotiffs.read_shape", MOSAICS, geotiffs.read_shape),
-        ("io.geotiffs.make_tag", MOSAICS, geotiffs.make_tag),
+        ("io.imgcheck.find_format", AGENCIES, imgcheck.find_format),
+        ("io.imgcheck.read_header", AGENCIES, lambda path: imgcheck.read_header(find_whole(path))),
+        ("io.geotiffs.is_copied", MOSAICS, geotiffs.is_copied),
+        ("io.geotiffs.copy_geotiff", f"{MOSAICS} mosaics/*.tif agencies/*.ige", copy_small, WRITES),
+        ("io.geotiffs.read_shape", MOSAICS, lambda path: geotiffs.read_shape(find_whole(path))),
+        ("io.geotiffs.make_tag", MOSAICS, lambda path: geotiffs.make_tag(find_whole(path))),
         ("io.labelled.load_labelled", "labels/map.png labels/map.tif", lambda path: load_labelled(
             Pair(path, path.with_name("colors.png")), datasets.make_label_reader(TABLE))),
         ("io.tiffcheck.check_tiff", "pictures/*.tif labels/*.tif", tiffcheck.check_tiff),

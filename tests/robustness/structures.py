@@ -302,6 +302,24 @@ def mutate_sample(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
 # Files of words and places: flat buffers, HDF5, LMDB.
 
 
+def mutate_imagine(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
+    """Change a word of an entry of an Imagine file, or of what it points to."""
+    (start,) = struct.unpack_from("<I", data, 16)
+    entries, left = [], [struct.unpack_from("<8xI", data, start)[0]]
+    while left and len(entries) < 200:
+        entries.append(left.pop())
+        following, child = struct.unpack_from("<I8xI", data, entries[-1])
+        left += [place for place in (following, child) if place and place not in entries]
+    place = rng.choice(entries)
+    if rng.random() < 0.7:
+        place = struct.unpack_from("<I", data, place + 16)[0] + 2 * rng.randrange(30)
+    else:
+        place += 4 * rng.randrange(6)
+    n_bytes = rng.choice((2, 4, 4, 8))
+    number = rng.choice((*NUMBERS, rng.randrange(64), rng.choice(entries)))
+    return data[:place] + pack(number, n_bytes, rng) + data[place + n_bytes :]
+
+
 def mutate_words(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
     """Change a word of 2, 4 or 8 bytes that is not zero: a place, a length, a number of entries."""
     n_bytes = rng.choice((2, 4, 4, 8))

@@ -22,11 +22,11 @@ from hybridseg.dense.programs.resunet import describe_network, load_resunet, try
 from hybridseg.draw import count_share, shuffle_names
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, count_problems
 from hybridseg.forecast import UNKNOWN, followed_by
-from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image
+from hybridseg.io.images import ImageInfo, describe_image
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
 from hybridseg.io.masks import find_best, find_masks, list_masks
 from hybridseg.io.pairing import JPEG_SUFFIXES, find_mask_words, list_images
-from hybridseg.io.rasters import open_raster
+from hybridseg.io.rasters import IMAGE_SUFFIXES, open_raster
 from hybridseg.markup import count_of, render_table, render_text
 from hybridseg.progress import Progress, no_progress
 
