@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from hybridseg.batch.manifest import DONE, FAILED, Manifest, find_key, is_other
 from hybridseg.batch.parts import measure_parts
 from hybridseg.errors import HybridSegError, Problem, WriteFailed
-from hybridseg.io.images import describe_image
-from hybridseg.io.remote import ask_shapes, ask_tags, describe_source, is_remote, needs_copy, read_shape, without_key
+from hybridseg.io.remote import ask_shapes, ask_tags, describe_source, is_remote, read_shape, without_key
 from hybridseg.markup import describe_bytes
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ Task = tuple[int, Path]
 
 # For each worker: with more images than this, sharing the last ones gains little; nor does it with fewer parts.
 _MANY, _LEAST_PARTS = 10, 2
+# Pixels of an image whose parts are shared.
+_MOST_SHARED = 100_000_000_000
 # Of a label map and its figure, where nothing is known: the least that they take, and what they usually take.
 _LEAST_BYTES = 10_000
 _FIGURE_BYTES, _BYTES_A_PIXEL = 800_000, 0.15
@@ -45,8 +46,8 @@ class Plan:
         Of those that are left.
     seconds : float or None
         With all processes; None where nothing like it was done before.
-    memory_mb : float
-        Of all processes.
+    memory_mb, process_mb : float
+        Of all processes, and of the one that takes most.
     n_bytes : int
         On the disk.
     is_measured : bool
@@ -78,6 +79,7 @@ class Plan:
     kept_bytes: int = 0
     n_unreadable: int = 0
     unreadable: str = ""
+    process_mb: float = 0.0
 
 
 def list_tasks(
@@ -141,15 +143,17 @@ def divide_tasks(tasks: Sequence[Task], job: Job, n_workers: int) -> tuple[list[
 
 def _count_parts(job: Job, image: Path) -> int:
     try:
-        return job.count_parts(_read_shape(image))
-    except HybridSegError:
+        shape = read_shape(image)
+        # A few bytes can say that they are a larger one.
+        return job.count_parts(shape) if math.prod(shape) <= _MOST_SHARED else 1
+    except (HybridSegError, MemoryError):
         return 1
 
 
 def count_kept(shared: Sequence[Task], job: Job, n_workers: int) -> int:
     """Return the bytes that the parts of any shared image still take on the disk until it is done, at the most."""
     still = (
-        job.count_kept(_read_shape(image), n_workers) - measure_parts(job.list_targets(without_key(image))[0])
+        job.count_kept(read_shape(image), n_workers) - measure_parts(job.list_targets(without_key(image))[0])
         for _, image in shared
     )
     return max(still, default=0)
@@ -176,22 +180,27 @@ def make_plan(
     unreadable = [path for path, size in here.items() if not size]
     megapixels = sum(sizes)
     known = [e for e in manifest.entries.values() if e.job == job and e.result == DONE and e.facts.megapixels]
-    usual_mb = sum(_PROCESS_MB + _MB_A_MEGAPIXEL * min(size, _MOST_DECODED) for size in sizes[:n_workers])
+    usual_mbs = [_PROCESS_MB + _MB_A_MEGAPIXEL * min(size, _MOST_DECODED) for size in sizes[:n_workers]]
+    usual_mb = sum(usual_mbs)
     n_bytes = _FIGURE_BYTES * with_figures * len(sizes) + _BYTES_A_PIXEL * megapixels * 1e6
     by_sizes = Plan(
         len(left), n_done, megapixels, None, usual_mb, math.ceil(n_bytes), False, n_remote,
         n_unreadable=len(unreadable), unreadable=_explain_unreadable(unreadable[0]) if unreadable else "",
+        process_mb=max(usual_mbs, default=0.0),
     )  # fmt: skip
     if not known:
         return by_sizes
     n_known = sum(entry.facts.megapixels for entry in known)
     per_megapixel = sum(sum(entry.seconds.values()) * entry.facts.n_workers for entry in known) / n_known
     n_bytes = sum(entry.bytes_written for entry in known) / n_known * megapixels
-    memory = max(entry.facts.peak_mb for entry in known) * n_workers
+    process_mb = max(entry.facts.peak_mb for entry in known)
+    memory = process_mb * n_workers
     if sizes and sizes[0] > max(entry.facts.megapixels for entry in known):
-        memory = max(memory, usual_mb)
-    seconds = per_megapixel * megapixels / n_workers
-    return replace(by_sizes, seconds=seconds, memory_mb=memory, n_bytes=math.ceil(n_bytes), is_measured=True)
+        memory, process_mb = max(memory, usual_mb), max(process_mb, by_sizes.process_mb)
+    return replace(
+        by_sizes, seconds=per_megapixel * megapixels / n_workers, memory_mb=memory, process_mb=process_mb,
+        n_bytes=math.ceil(n_bytes), is_measured=True,
+    )  # fmt: skip
 
 
 def measure_free(folder: Path) -> int:
@@ -215,7 +224,7 @@ def check_disk(folder: Path, plan: Plan) -> None:
 
 def _explain_unreadable(image: Path) -> str:
     try:
-        _read_shape(image)
+        read_shape(image)
     except HybridSegError as error:
         return str(Problem.of(image, error))
     return ""
@@ -224,10 +233,6 @@ def _explain_unreadable(image: Path) -> str:
 def measure_megapixels(image: Path) -> float:
     """Return the megapixels of an image by its header, 0 where that cannot be read."""
     try:
-        return math.prod(_read_shape(image)) / 1e6
+        return math.prod(read_shape(image)) / 1e6
     except HybridSegError:
         return 0.0
-
-
-def _read_shape(image: Path) -> tuple[int, int]:
-    return read_shape(image) if needs_copy(image) else describe_image(image).shape

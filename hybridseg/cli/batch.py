@@ -190,7 +190,7 @@ def _say_plan(console: Console, plan: Plan, out_dir: Path, *, n_workers: int, is
     free = measure_free(out_dir)
     console.record(plan={**asdict(plan), "free_bytes": free})
     rough = "" if plan.is_measured else ", by the sizes of the images"
-    memory = plan.memory_mb / (n_workers if is_joined else 1)
+    memory = plan.process_mb if is_joined else plan.memory_mb
     total = 0 if is_joined else count_memory()
     rows = {
         "images": f"{plan.n_left:,} to do, {plan.n_done:,} done"

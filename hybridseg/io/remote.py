@@ -13,7 +13,7 @@ import resource
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.io.damage import hush
 from hybridseg.io.downloads import ask_headers
 from hybridseg.io.geotiffs import copy_geotiff, is_copied, make_tag
-from hybridseg.io.geotiffs import read_shape as read_local_shape
+from hybridseg.io.geotiffs import read_shape as read_copied_shape
+from hybridseg.io.images import describe_image
 from hybridseg.io.locks import own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS
 
@@ -174,31 +175,33 @@ def ask_tags(paths: Iterable[Path]) -> None:
 
 
 def read_shape(path: Path) -> tuple[int, int]:
-    """Return rows and columns of an image that is copied before it is read, of which no more is fetched.
+    """Return rows and columns of any image, of which no more than the header is fetched or read.
 
     Raises
     ------
     MissingInput, BadInput
     """
-    return _ask_shape(path) if is_remote(path) else read_local_shape(path)
+    if not is_remote(path):
+        return read_copied_shape(path) if is_copied(path) else describe_image(path).shape
+    found = _ask_shape(path)
+    if isinstance(found, HybridSegError):
+        raise found
+    return found
 
 
 def ask_shapes(paths: Iterable[Path]) -> None:
     """Ask for the sizes of remote images side by side: `read_shape` then knows them."""
-
-    def ask(path: Path) -> None:
-        # Told when it is asked for this image alone.
-        with suppress(HybridSegError):
-            _ask_shape(path)
-
     with ThreadPoolExecutor(_MOST_QUESTIONS) as pool:
-        list(pool.map(ask, filter(is_remote, paths)))
+        list(pool.map(_ask_shape, filter(is_remote, paths)))
 
 
 @lru_cache(maxsize=10_000)
-def _ask_shape(path: Path) -> tuple[int, int]:
-    with _asking(path):
-        return _measure_source(path)[0]
+def _ask_shape(path: Path) -> tuple[int, int] | HybridSegError:
+    try:
+        with _asking(path):
+            return _measure_source(path)[0]
+    except HybridSegError as error:
+        return error
 
 
 @contextmanager

@@ -123,8 +123,7 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
         drawn = DrawnSeeds(seeds["scribbles"].copy(), log.table, log.seconds, painted)
     if stale or labels is None:
         job.begin("spreading the scribbles over the image", 1, n_steps, droppable=True)
-        lessons, options = session.teach(entry, log, keeps=True), session.options
-        teachers = [session.album.entries[image_id].path.name for image_id in lessons.teachers]
+        lessons, options = session.teach(entry, log.table, keeps=True), session.options
         with ended_by(job.check):
             labels = spread_over(
                 opened.windows, drawn, options=options, lessons=lessons, suggester=suggester, progress=job.watch
@@ -136,6 +135,7 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
             if opened.table != drawn.table:
                 raise Conflict("the classes were changed while this job ran; start it again")
             opened.labels, opened.labels_after = labels, n_changes
+            teachers = [session.album.entries[image_id].path.name for image_id in lessons.teachers]
             opened.labels_by = record_spread(opened.windows.shape, drawn, options, suggester, taught_by=teachers)
             made_by = opened.labels_by
             entry.result_version += 1

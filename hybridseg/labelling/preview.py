@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hybridseg.classes import VOID, count_labels, labels_to_seeds
+from hybridseg.classes import VOID, ClassTable, count_labels, labels_to_seeds
 from hybridseg.errors import BadInput
-from hybridseg.io.annotations.doodles import StrokeLog
 from hybridseg.io.labels.labelpng import encode_overlay
 from hybridseg.labelling.elsewhere import Elsewhere
 from hybridseg.labelling.entries import OpenImage
@@ -23,7 +22,7 @@ from hybridseg.resample import reduce_shape, resize_nearest
 
 # About a second of the CRF on two cores (docs/benchmarks.md). A wider window is reduced to this.
 _MAX_CRF_PIXELS = 400_000
-Teach = Callable[[StrokeLog], Lessons]
+Teach = Callable[[ClassTable], Lessons]
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def _draw_preview(
     with opened.lock:
         seeds = opened.drawing.seeds["scribbles"][outer].copy()
         painted = opened.drawing.seeds["result"][inner].copy()
-        table, log = opened.table, opened.drawing.log
+        table = opened.table
     scale = min(usual_scale, math.sqrt(_MAX_CRF_PIXELS / seeds.size))
     others, is_last = elsewhere.sample(opened, outer, kind=options.features, scale=scale, usual_scale=usual_scale)
     if not seeds.any() and suggester is None and len(list_seeded(seeds, others)) < 2:
@@ -123,7 +122,7 @@ def _draw_preview(
         suggested = suggested.cut(*outer, (image.shape[0], image.shape[1]))
     labels = spread_seeds(
         image, small_seeds, n_classes=len(table), options=crf, features=options.features, specks=specks,
-        lessons=teach(log) if teach else None, suggested=suggested, elsewhere=others,
+        lessons=teach(table) if teach else None, suggested=suggested, elsewhere=others,
     )  # fmt: skip
     shape = reduce_shape((painted.shape[0], painted.shape[1]), scale)
     rows, cols = (

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hybridseg.classes import count_labels
+from hybridseg.classes import ClassTable, count_labels
 from hybridseg.errors import BadInput, Conflict, MissingInput
 from hybridseg.figures import FigureOptions
-from hybridseg.io.annotations.doodles import MAX_KEY_CHARACTERS, Stroke, StrokeLog, parse_stroke
+from hybridseg.io.annotations.doodles import MAX_KEY_CHARACTERS, Stroke, parse_stroke
 from hybridseg.io.annotations.strokes import fill_area
 from hybridseg.io.masks import ANNOTATIONS, MASKS, find_annotations
 from hybridseg.io.pairing import image_stem, list_files
@@ -66,11 +66,9 @@ class LabelSession:
         self.album, self.options, self.window, self.figures = album, options, window, figures
         self.sam, self._suggester, self._experience = sam, suggester, Experience()
 
-    def teach(self, entry: ImageEntry, log: StrokeLog, *, keeps: bool) -> Lessons:
+    def teach(self, entry: ImageEntry, table: ClassTable, *, keeps: bool) -> Lessons:
         """Return what the other images have taught, for an image; with `keeps` they learn from it too."""
-        strokes = [stroke for stroke in log.strokes if stroke.layer == "scribbles" and stroke.tool != "erase"]
-        n_strokes = len(strokes) / max(len({stroke.class_id for stroke in strokes}), 1)
-        return Lessons(self._experience, entry.id, log.table.keys, self.options.others, keeps, n_strokes)
+        return Lessons(self._experience, entry.id, table.keys, self.options.others, keeps)
 
     def suggester_for(self, opened: OpenImage) -> Suggester | None:
         """Return the model that suggests labels for an image; none does for imported labels without a change."""

@@ -40,8 +40,8 @@ class Samples:
         (n, features) floating.
     around : numpy.ndarray
         (m, features) floating: of pixels at random in the same part.
-    n_seeded : float
-        For how many seeded pixels they stand.
+    n_seeded, n_strokes : float
+        For how many seeded pixels they stand, and for how many strokes.
     """
 
     rows: np.ndarray
@@ -50,11 +50,13 @@ class Samples:
     features: np.ndarray
     around: np.ndarray
     n_seeded: float
+    n_strokes: float
 
     def keep(self, kept: np.ndarray) -> Samples:
         """Return those of which `kept`, (n,) bool, holds."""
         rows, cols, ids, features = (values[kept] for values in (self.rows, self.cols, self.ids, self.features))
-        return Samples(rows, cols, ids, features, self.around, self.n_seeded * float(kept.mean()))
+        share = float(kept.mean())
+        return Samples(rows, cols, ids, features, self.around, self.n_seeded * share, self.n_strokes * share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +134,9 @@ def learn_probs(
         around = np.concatenate([_thin(around), *(other.around for other in elsewhere)])
     deviation = features.measure_deviation(around)
     if lessons is not None:
-        samples, sample_ids, weights = lessons.add(samples, sample_ids)
+        n_strokes = count_strokes(seeds) + sum(other.n_strokes for other in elsewhere)
+        n_strokes /= len(np.unique(sample_ids))
+        samples, sample_ids, weights = lessons.add(samples, sample_ids, n_strokes=n_strokes)
     if guesses is not None:
         own = np.full(len(samples), 1 / len(samples), np.float32) if weights is None else weights
         weights = np.concatenate([own, np.full(len(guesses.ids), _GUESS_WEIGHT / len(guesses.ids), np.float32)])
@@ -158,8 +162,25 @@ def sample_seeds(image: np.ndarray, seeds: np.ndarray, kind: str) -> Samples:
     order = np.random.default_rng(0).permutation(len(rows))
     rows, cols = rows[order], cols[order]
     features, around = (values.astype(np.float16) for values in PixelFeatures(image, kind).sample(rows, cols))
-    n_seeded = int(np.count_nonzero(seeds))
-    return Samples(rows, cols, seeds[rows, cols] - np.uint8(1), features, _thin(around), n_seeded)
+    n_seeded, ids = int(np.count_nonzero(seeds)), seeds[rows, cols] - np.uint8(1)
+    return Samples(rows, cols, ids, features, _thin(around), n_seeded, count_strokes(seeds))
+
+
+def count_strokes(seeds: np.ndarray) -> int:
+    """Return how many pieces the classes of seeds, (rows, cols) uint8, have together: strokes that touch are one.
+
+    Examples
+    --------
+    >>> count_strokes(np.array([[1, 1, 0, 2], [0, 0, 1, 2], [2, 0, 0, 2]], np.uint8))
+    3
+    """
+    from scipy import ndimage
+
+    rows, cols = np.nonzero(seeds)
+    if not len(rows):
+        return 0
+    part = seeds[rows.min() : rows.max() + 1, cols.min() : cols.max() + 1]
+    return sum(int(ndimage.label(part == seed, np.ones((3, 3)))[1]) for seed in np.unique(part[part > 0]))
 
 
 def plant_seeds(probs: np.ndarray, seeds: np.ndarray, class_ids: np.ndarray, *, gt_prob: float) -> None:

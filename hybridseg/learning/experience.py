@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -47,8 +47,8 @@ class Lessons:
         Of all samples of other images, beside 1 for all of its own, where each class has a single stroke.
     keeps : bool
         Whether its samples are remembered for the others.
-    n_strokes : float
-        Of each class on this image, on average: the more it has, the less the others count.
+    teachers : list of str
+        The other images whose samples `add` has given last.
     """
 
     experience: Experience
@@ -56,35 +56,33 @@ class Lessons:
     keys: Sequence[str]
     weight: float
     keeps: bool
-    n_strokes: float = 1.0
+    teachers: list[str] = field(default_factory=list)
 
-    @property
-    def teachers(self) -> list[str]:
-        """The other images that have a class of this one."""
-        known = self.experience.recall(self.image) if self.weight else {}
-        return [image for image, (_, keys) in known.items() if set(keys) & set(self.keys)]
-
-    def add(self, features: np.ndarray, class_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def add(
+        self, features: np.ndarray, class_ids: np.ndarray, *, n_strokes: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return samples, (n, features), with those of other images of the same classes; and the weight of each.
 
-        Each image is standardized by itself: light and camera differ, and what sets classes apart remains.
+        The more strokes a class has on this image, on average, the less the others count. Each image is standardized
+        by itself: light and camera differ, and what sets classes apart remains.
         """
         mean, deviation = features.mean(axis=0), features.std(axis=0) + np.float32(1e-3)
         own = np.full(len(features), 1 / len(features), np.float32)
         names = {self.keys[i]: i for i in np.unique(class_ids)}
-        parts = [
-            (samples[used], [names[key] for key in np.array(keys)[used]])
-            for samples, keys in self.experience.recall(self.image).values()
+        parts = {
+            image: (samples[used], [names[key] for key in np.array(keys)[used]])
+            for image, (samples, keys) in self.experience.recall(self.image).items()
             if samples.shape[1] == features.shape[1] and (used := np.isin(keys, list(names))).any()
-        ]
+        }
         if self.keeps:
             keys = [self.keys[i] for i in class_ids]
             self.experience.remember(self.image, (features - mean) / deviation, keys)
-        if not parts or not self.weight:
+        self.teachers[:] = parts if self.weight else ()
+        if not self.teachers:
             return features, class_ids, own
-        others, ids = (np.concatenate(some) for some in zip(*parts, strict=True))
+        others, ids = (np.concatenate(some) for some in zip(*parts.values(), strict=True))
         # What an image itself shows soon tells more of it than others do (docs/decisions/021-pixel-classifier.md).
-        weight = self.weight / max(self.n_strokes, 1.0) ** 2
+        weight = self.weight / max(n_strokes, 1.0) ** 2
         weights = np.concatenate([own, np.full(len(others), weight / len(others), np.float32)])
         joined = np.concatenate([features, (others * deviation + mean).astype(np.float32)])
         return joined, np.concatenate([class_ids, ids]), weights

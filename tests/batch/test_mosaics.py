@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+from windowjob import TileJob
 
-from hybridseg.batch.jobs import run_jobs
+from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.manifest import Manifest
-from hybridseg.batch.plan import make_plan
+from hybridseg.batch.plan import divide_tasks, make_plan
 from hybridseg.errors import BadInput
 from hybridseg.io import geotiffs
 from hybridseg.io.images import load_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import find_images
 from hybridseg.io.rasters import quiet_rasterio
-from hybridseg.io.remote import as_source, local_copy
+from hybridseg.io.remote import as_source, local_copy, read_shape
 
 PLACE = {"crs": "EPSG:32611", "transform": rasterio.Affine(0.5, 0, 4e5, 0, -0.5, 4e6), "nodata": 7}
 HEAD = f"<SRS>{rasterio.crs.CRS.from_epsg(32611).to_wkt()}</SRS><GeoTransform>4e5,0.5,0,4e6,0,-0.5</GeoTransform>"
@@ -269,3 +270,12 @@ def test_they_are_taken_where_they_are_named(tiles, survey, job, tmp_path):
         shutil.make_archive(str(tmp_path / "all"), "zip", tiles)
         with local_copy(as_source(f"/vsizip/{tmp_path}/all.zip/survey.vrt")):
             pass
+
+
+def test_a_few_bytes_that_say_they_are_huge(tiles, tmp_path):
+    (tmp_path / "model.bin").write_bytes(b"model")
+    sizes = struct.pack(">8IH3B", 10**6, 10**6, 0, 0, 20_000, 20_000, 0, 0, 1, 7, 1, 1)
+    (tmp_path / "huge.j2k").write_bytes(b"\xff\x4f\xff\x51" + struct.pack(">2H", 2 + len(sizes) + 2, 0) + sizes)
+    tasks = [(0, tmp_path / "huge.j2k"), (1, tiles / "survey.vrt")]
+    job = TileJob((tmp_path / "model.bin",), Outputs(out_dir=tmp_path / "out", figures=None))
+    assert read_shape(tasks[0][1]) == (10**6, 10**6) and divide_tasks(tasks, job, 2) == (tasks, [])

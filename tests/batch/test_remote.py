@@ -22,7 +22,7 @@ from hybridseg.io import remote
 from hybridseg.io.images import describe_image, read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import find_images
-from hybridseg.io.remote import as_source, ask_tags, find_tag, is_remote, local_copy
+from hybridseg.io.remote import as_source, ask_shapes, ask_tags, find_tag, is_remote, local_copy, read_shape
 
 VRT = """<VRTDataset rasterXSize="8" rasterYSize="6"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>
 <SourceFilename>{}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"""
@@ -207,6 +207,29 @@ def test_servers_are_asked_side_by_side(monkeypatch):
     paths = [as_source(f"https://example.org/{i}.png") for i in range(8)]
     ask_tags([*paths, Path("here.png")])
     assert [find_tag(path) for path in paths] == [f"https://example.org/{i}.png" for i in range(8)]
+
+
+def test_sizes_are_asked_for_once(monkeypatch):
+    """Also where there is no answer: each image would cost its waiting time again, one after the other."""
+    together, asked = threading.Barrier(4, timeout=20), []
+
+    def measure(path):
+        asked.append(path)
+        together.wait()
+        if path.stem in "246":
+            raise MissingInput("gone")
+        return (6, 8), 48
+
+    monkeypatch.setattr(remote, "_measure_source", measure)
+    remote._ask_shape.cache_clear()
+    paths = [as_source(f"https://example.org/{i}.png") for i in range(8)]
+    ask_shapes([*paths, Path("here.png")])
+    assert read_shape(paths[1]) == (6, 8)
+    for _ in range(2):
+        with pytest.raises(MissingInput, match="gone"):
+            read_shape(paths[2])
+    assert sorted(asked) == sorted(paths)
+    remote._ask_shape.cache_clear()
 
 
 def test_only_what_was_named_is_fetched(web, job, tmp_path):

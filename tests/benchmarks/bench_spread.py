@@ -92,7 +92,7 @@ def bench_others(pairs: Pairs) -> None:
 
     def run(i: int, image: np.ndarray, seeds: np.ndarray, *, n: float, weight: float, keeps: bool) -> np.ndarray:
         small, few = reduce_image(image, options.scale_for(seeds.shape)), leave_out(seeds, n, seed=i)
-        lessons = Lessons(experience, str(i % len(pairs)), keys, weight, keeps, count_strokes(few))
+        lessons = Lessons(experience, str(i % len(pairs)), keys, weight, keeps)
         return spread_seeds(
             small, few, n_classes=len(keys), options=options.constants, features=options.features, lessons=lessons
         )
@@ -169,12 +169,6 @@ def score(pairs: Pairs, run: Callable[[int, np.ndarray, np.ndarray], np.ndarray]
 def list_classes(pairs: Pairs) -> ClassTable:
     n_classes = max(labels[labels != VOID].max() for _, labels in pairs) + 1
     return ClassTable.from_names([f"class {i}" for i in range(n_classes)])
-
-
-def count_strokes(seeds: np.ndarray) -> float:
-    """Return how many strokes a class has, on average."""
-    numbers = [ndimage.label(seeds == class_seed, np.ones((3, 3)))[1] for class_seed in np.unique(seeds[seeds > 0])]
-    return float(np.mean(numbers))
 
 
 def leave_out(seeds: np.ndarray, kept: float, *, seed: int) -> np.ndarray:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hybridseg.learning import features as features_module
-from hybridseg.learning.classify import learn_probs
+from hybridseg.learning.classify import learn_probs, sample_seeds
 from hybridseg.learning.features import COLOR, DEEP, PixelFeatures
 
 
@@ -78,3 +78,22 @@ def test_no_more_is_kept_than_fits(stripes, monkeypatch):
     for shift in range(1, 4):
         kept.compute(np.roll(stripes, shift, axis=0), COLOR)
     assert len(kept._found) == 2
+
+
+def test_strokes_are_counted_wherever_they_lie(stripes):
+    """In the part in view and elsewhere; those that touch are one."""
+
+    class Lessons:
+        def add(self, features, class_ids, *, n_strokes):
+            self.n_strokes = n_strokes
+            return features, class_ids, np.full(len(features), 1 / len(features), np.float32)
+
+    seeds = np.zeros(stripes.shape[:2], np.uint8)
+    seeds[10, 5:20], seeds[11, 20:30], seeds[60, 10:20], seeds[30, 100:120] = 1, 1, 1, 2
+    lessons = Lessons()
+    learn_probs(stripes, seeds, kind="color", gt_prob=0.9, lessons=lessons)
+    assert lessons.n_strokes == 3 / 2
+    other = sample_seeds(stripes, seeds, "color")
+    learn_probs(stripes, seeds, kind="color", gt_prob=0.9, lessons=lessons, elsewhere=[other])
+    assert lessons.n_strokes == 6 / 2
+    assert other.keep(other.ids == 1).n_strokes == pytest.approx(3 * (other.ids == 1).mean())

@@ -45,13 +45,25 @@ def test_others_count_less_the_more_strokes_an_image_has(experience):
     features, class_ids = make_image(np.random.default_rng(1), 20)
     shares = {}
     for n_strokes in (0.5, 1.0, 2.0, 4.0):
-        lessons = Lessons(experience, "new", KEYS, 0.3, keeps=False, n_strokes=n_strokes)
-        shares[n_strokes] = lessons.add(features, class_ids)[2][60:].sum()
+        lessons = Lessons(experience, "new", KEYS, 0.3, keeps=False)
+        shares[n_strokes] = lessons.add(features, class_ids, n_strokes=n_strokes)[2][60:].sum()
     assert list(shares.values()) == pytest.approx([0.3, 0.3, 0.3 / 4, 0.3 / 16])
-    assert lessons.teachers == ["image 0", "image 1"]
-    assert Lessons(experience, "image 0", KEYS, 0.3, keeps=False).teachers == ["image 1"]
-    assert not Lessons(experience, "new", ("forest",), 0.3, keeps=False).teachers
-    assert not Lessons(experience, "new", KEYS, 0.0, keeps=False).teachers
+
+
+@pytest.mark.parametrize(
+    ("image", "keys", "weight", "n_features", "teachers"),
+    [
+        ("new", KEYS, 0.3, 2, ["image 0", "image 1"]),
+        ("image 0", KEYS, 0.3, 2, ["image 1"]),
+        ("new", ("water", "forest", "road"), 0.3, 2, []),
+        ("new", KEYS, 0.3, 3, []),
+        ("new", KEYS, 0.0, 2, []),
+    ],
+)
+def test_who_has_taught(experience, image, keys, weight, n_features, teachers):
+    lessons = Lessons(experience, image, keys, weight, keeps=False)
+    lessons.add(np.zeros((2, n_features), np.float32), np.array([1, 2]))
+    assert lessons.teachers == teachers
 
 
 def test_classes_are_known_by_their_names(experience):
