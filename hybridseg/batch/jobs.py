@@ -150,6 +150,14 @@ class Job(ABC):
         """Return the job with its models where they are on this machine."""
         return replace(self, model_paths=find_sent(self.sent, self.model_paths), sent="") if self.sent else self
 
+    def with_absolute_paths(self) -> Self:
+        """Return the job for workers that run in another folder."""
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        paths: dict[str, Any] = {name: path.absolute() for name, path in found.items() if isinstance(path, Path)}
+        out_dir = self.outputs.out_dir and self.outputs.out_dir.absolute()
+        paths |= {"outputs": replace(self.outputs, out_dir=out_dir)}
+        return replace(self, **paths, model_paths=tuple(path.absolute() for path in self.model_paths))
+
     def load_here(self) -> Any:
         """Load the models where they are on this machine."""
         return self.find_models().load()

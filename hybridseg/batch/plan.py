@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hybridseg.batch.manifest import DONE, FAILED, Manifest, find_key, is_other
 from hybridseg.batch.parts import measure_parts
 from hybridseg.errors import HybridSegError, Problem, WriteFailed
-from hybridseg.io.remote import ask_shapes, ask_tags, describe_source, is_remote, read_shape, without_key
+from hybridseg.io.remote import ask_shapes, ask_tags, describe_source, is_image_name, is_remote, read_shape, without_key
 from hybridseg.markup import describe_bytes
 
 if TYPE_CHECKING:
@@ -105,7 +105,9 @@ def list_tasks(
                 f"has the same name as {other}; rename one of them, or run them apart with another --out",
             )
         else:
-            taken[target] = path
+            # What is no image, such as the header of one, does not keep it from its name.
+            if is_image_name(path):
+                taken[target] = path
             tasks.append((i, path))
     return tasks, problems
 

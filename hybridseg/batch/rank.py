@@ -78,7 +78,9 @@ def rank_results(folders: Sequence[Path], *, by: str | None = None, progress: Pr
     done = [{image for image, entry in one.entries.items() if entry.result == DONE} for one in manifests]
     names = sorted(set.intersection(*done))
     if not names:
-        raise BadInput(f"{', '.join(map(str, folders))} have no image in common that is done")
+        if len(folders) == 1:
+            raise BadInput(f"no image in {folders[0]} is done; run segment again, and see hybridseg status for why")
+        raise BadInput(f"{', '.join(map(str, folders))} have no image in common that is done in all of them")
     ranked, problems = [], []
     for name in progress(names, label="comparing") if len(folders) > 1 else names:
         try:

@@ -34,6 +34,7 @@ from hybridseg.cli.segment import run_job
 from hybridseg.dense.predict import PredictJob
 from hybridseg.errors import Problem, WriteFailed
 from hybridseg.io.pairing import find_images
+from hybridseg.io.remote import is_remote
 from hybridseg.machine import count_memory
 from hybridseg.markup import count_of, describe_bytes
 from hybridseg.progress import describe_seconds
@@ -100,6 +101,9 @@ def segment(console: Console, **settings: Any) -> None:
         console.finish(problems, lead="segment would refuse:")
         return
     with manifest.writing(), _open_engine(console, settings, job) as (mapper, engine):
+        if isinstance(mapper, Cluster):
+            images = [image if is_remote(image) else image.absolute() for image in images]
+            job = job.with_absolute_paths()
         plan, _ = _plan(images, job, manifest, settings, n_workers=mapper.n_workers if mapper else 1)
         check_disk(settings["out_dir"], plan)
         # What is only estimated stops nobody.

@@ -26,7 +26,7 @@ from hybridseg.io.geotiffs import copy_geotiff, is_copied, make_tag
 from hybridseg.io.geotiffs import read_shape as read_copied_shape
 from hybridseg.io.images import describe_image
 from hybridseg.io.locks import own_partial, remove_leftovers
-from hybridseg.io.rasters import FORMATS
+from hybridseg.io.rasters import FORMATS, IMAGE_SUFFIXES
 
 _SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3/", "gs": "vsigs/", "az": "vsiaz/"}
 _ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
@@ -83,6 +83,11 @@ def is_remote(path: Path) -> bool:
 def needs_copy(path: Path) -> bool:
     """Return whether a path names what is copied before it is read: what is remote, or of another format."""
     return is_remote(path) or is_copied(path)
+
+
+def is_image_name(path: Path) -> bool:
+    """Return whether a path may be that of an image, by its name or, where that says nothing, by the first bytes."""
+    return needs_copy(path) or path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def name_for_gdal(path: Path) -> str:

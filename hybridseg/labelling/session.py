@@ -70,6 +70,10 @@ class LabelSession:
         """Return what the other images have taught, for an image; with `keeps` they learn from it too."""
         return Lessons(self._experience, entry.id, table.keys, self.options.others, keeps)
 
+    def forget(self, image_id: str) -> None:
+        """Let an image teach the others no more, until it is labelled as a whole again."""
+        self._experience.forget(image_id)
+
     def suggester_for(self, opened: OpenImage) -> Suggester | None:
         """Return the model that suggests labels for an image; none does for imported labels without a change."""
         return None if opened.drawing.log.is_imported else self._suggester

@@ -29,6 +29,11 @@ class Experience:
             while len(self._known) > _MAX_IMAGES:
                 self._known.popitem(last=False)
 
+    def forget(self, image: str) -> None:
+        """Drop the samples of an image."""
+        with self._lock:
+            self._known.pop(image, None)
+
     def recall(self, image: str) -> dict[str, tuple[np.ndarray, list[str]]]:
         """Return the samples of all other images."""
         with self._lock:

@@ -240,6 +240,7 @@ def _add_changes(app: Flask, session: LabelSession) -> None:
     def take_back(image_id: str, act: str) -> dict[str, Any]:
         take = withdraw if act == "withdraw" else clear
         take(session.album, image_id, _read_int(_read_body("version"), "version"))
+        session.forget(image_id)
         return session.describe(image_id)
 
     @app.post("/api/images/<image_id>/import")

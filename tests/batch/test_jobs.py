@@ -56,6 +56,16 @@ def test_two_images_of_one_name_are_not_mixed(photo, job, tmp_path):
     assert len(run_jobs([photo, photo], job).problems) == 1
 
 
+def test_a_file_beside_an_image_does_not_take_its_name(photo, job, tmp_path):
+    """A shell names it first, where a pattern has both."""
+    header = photo.with_suffix(".hdr")
+    header.write_text("no image")
+    result = run_jobs([header, photo], replace(job, outputs=Outputs(out_dir=tmp_path / "out")))
+    assert [image.image_path for image in result.images] == [photo]
+    [problem] = result.problems
+    assert problem.where == str(header) and "is not a JPEG, PNG or TIFF image" in problem.message
+
+
 def test_resume_leaves_out_what_is_done(photo, job, tmp_path):
     (tmp_path / "other.png").write_bytes(photo.read_bytes())
     run_jobs([photo], job)

@@ -1,6 +1,7 @@
 """`segment` on many images, and `status`."""
 
 import json
+import os
 import re
 import shutil
 from contextlib import contextmanager
@@ -326,7 +327,11 @@ def cluster(monkeypatch):
 
     class InThisProcess(Cluster):
         def __call__(self, function, items, **_):
-            yield from map(function, items)
+            # Workers run in a folder of their own.
+            with monkeypatch.context() as patch:
+                patch.chdir("/")
+                done = list(map(function, items))
+            yield from done
 
     @contextmanager
     def join(*, scheduler, **_):
@@ -338,14 +343,16 @@ def cluster(monkeypatch):
     monkeypatch.setattr("hybridseg.cli.batch.open_cluster", join)
 
 
-def test_a_cluster_decides_the_plan_and_the_memory(run, photos, words, cluster, monkeypatch):
-    words, asked = [*words[:4], "--no-figures", "--scheduler", "tcp://a:1"], []
+def test_a_cluster_decides_the_plan_and_the_memory(run, photos, words, cluster, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    words, asked = ["--model", os.path.relpath(words[1]), "--out", "out", *words[-1:], "--scheduler", "tcp://a:1"], []
     plan = read_rows(run("segment", photos, *words, "--dry-run").output)
     assert plan["processes"] == "6 workers of the cluster"
     assert plan["memory"] == "up to about 0.3 GB for each worker, by the sizes of the images"
     monkeypatch.setattr(MemoryOptions, "find_room", lambda own, **_: asked.append(own.n_processes) or 1 << 30)
-    assert run("segment", photos, *words).exit_code == 0
+    assert run("segment", "photos", *words).exit_code == 0
     assert asked == [4, 4], "so many share the memory of a machine"
+    assert len(list(tmp_path.glob("out/*.mat"))) == 2
     result = run("segment", photos, *words[:-1], "tcp://b:1", "--dry-run")
     assert result.exit_code == 1 and "no scheduler answers at tcp://b:1" in result.output
 

@@ -80,6 +80,12 @@ def test_an_image_does_not_teach_itself(experience):
     assert len(Lessons(experience, "new", KEYS, 0.0, keeps=False).add(features, class_ids)[1]) == 60
 
 
+def test_what_was_withdrawn_teaches_no_more(experience):
+    experience.forget("image 0")
+    experience.forget("nobody")
+    assert list(experience.recall("new")) == ["image 1"]
+
+
 def test_features_of_another_kind_are_left_out(experience):
     other = np.zeros((2, 5), np.float32)
     assert len(Lessons(experience, "new", KEYS, 0.3, keeps=False).add(other, np.array([1, 2]))[0]) == 2

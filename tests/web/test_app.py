@@ -4,6 +4,7 @@ import io
 import json
 import re
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,7 @@ def test_a_preview_of_a_window(visitor, first, draw):
 
 def test_the_whole_image_and_accepting_it(visitor, session, first, draw, wait_for_job, photos, quick_panels):
     base = f"/api/images/{first}"
+    session.options = replace(session.options, features="color")
     visitor.change(f"{base}/strokes", {"version": 1, **draw(0, (10, 5), (50, 30))})
     visitor.change(f"{base}/strokes", {"version": 2, **draw(2, (10, 60), (50, 80))})
     assert visitor.change(f"{base}/run", {"version": 3}).status_code == 200
@@ -101,6 +103,11 @@ def test_the_whole_image_and_accepting_it(visitor, session, first, draw, wait_fo
     assert wait_for_job(session, first)["state"] == "done"
     assert (photos / "a_mres.mat").exists()
     assert visitor.change(f"{base}/cancel", {}).json["job"] is None
+    experience = session.teach(session.album.entries[first], session.album.table, keeps=False).experience
+    assert list(experience.recall("new")) == [first]
+    version = visitor.get(base).json["version"]
+    assert visitor.change(f"{base}/withdraw", {"version": version}).json["state"] == "working"
+    assert not experience.recall("new"), "it teaches no more"
 
 
 def test_classes_from_the_page(visitor):
