@@ -592,7 +592,7 @@ BREAKS = {
         ("learning/pyramids.py", "(values[:-1] + values[1:]) / 2", "values[:-1]", "learning/test_pyramids.py"),
         ("learning/features.py", "rows[inside] - window.top", "rows[inside]", "learning/test_classify.py"),
         ("learning/experience.py", "if other != image}", "}", "learning/test_experience.py"),
-        ("learning/experience.py", "max(n_strokes, 1.0) ** 2", "1", "learning/test_experience.py"),
+        ("learning/experience.py", "float(missing) ** 2", "float(missing)", "learning/test_experience.py"),
         ("learning/classify.py", "len(rows), _LEAST_SAMPLES)", "len(rows), 0)", "learning/test_classify.py"),
         ("labelling/elsewhere.py", "if not cell.ids <= shown", "if True", "labelling/test_elsewhere.py"),
         ("labelling/elsewhere.py", "known[key][0] == cell", "True", "labelling/test_elsewhere.py"),

@@ -11,6 +11,8 @@ import numpy as np
 
 # Samples of an image, and images, that are kept: in memory, never on disk.
 _MAX_SAMPLES, _MAX_IMAGES = 300, 9
+# Of each class: an image with as many learns by itself (docs/decisions/021-pixel-classifier.md).
+_ENOUGH_STROKES = 3
 
 
 class Experience:
@@ -82,12 +84,12 @@ class Lessons:
         if self.keeps:
             keys = [self.keys[i] for i in class_ids]
             self.experience.remember(self.image, (features - mean) / deviation, keys)
-        self.teachers[:] = parts if self.weight else ()
+        missing = np.clip((_ENOUGH_STROKES - n_strokes) / (_ENOUGH_STROKES - 1), 0, 1)
+        weight = self.weight * float(missing) ** 2
+        self.teachers[:] = parts if weight else ()
         if not self.teachers:
             return features, class_ids, own
         others, ids = (np.concatenate(some) for some in zip(*parts.values(), strict=True))
-        # What an image itself shows soon tells more of it than others do (docs/decisions/021-pixel-classifier.md).
-        weight = self.weight / max(n_strokes, 1.0) ** 2
         weights = np.concatenate([own, np.full(len(others), weight / len(others), np.float32)])
         joined = np.concatenate([features, (others * deviation + mean).astype(np.float32)])
         return joined, np.concatenate([class_ids, ids]), weights
