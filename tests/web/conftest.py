@@ -140,13 +140,13 @@ class Tab:
     def point(self, x: float, y: float) -> list[float]:
         return self.page.evaluate("([x, y]) => view.hybridseg.toImage(x, y)", [x, y])
 
-    def draw(self, *places, lift: bool = True) -> None:
-        """Draw with the mouse."""
+    def draw(self, *places, lift: bool = True, steps: int = 4) -> None:
+        """Draw with the mouse, which moves from place to place in so many steps."""
         mouse = self.page.mouse
         mouse.move(*self.at(*places[0]))
         mouse.down()
         for place in places[1:]:
-            mouse.move(*self.at(*place), steps=4)
+            mouse.move(*self.at(*place), steps=steps)
         if lift:
             mouse.up()
 

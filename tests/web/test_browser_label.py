@@ -237,7 +237,7 @@ def test_a_whole_coast(label, scene, tmp_path, picture):
     for key, lines in COAST_STROKES.items():
         tab.press(key)
         for line in lines:
-            tab.draw(*((row / 1.5, col / 1.5) for row, col in line))
+            tab.draw(*((row / 1.5, col / 1.5) for row, col in line), steps=1)
     tab.saved()
     tab.page.click("#live")
     tab.wait("document.body.dataset.preview === 'shown'")

@@ -186,8 +186,8 @@ def test_nothing_is_out_of_reach(label, beach, width, height):
     assert not page.locator("#help-dialog").is_visible()
 
 
-def test_bands_carry_over_and_brightness_belongs_to_the_image(label, dark):
-    """To the next image with as many bands; one that is opened again looks as it was left."""
+def test_bands_hold_for_as_many_and_brightness_belongs_to_the_image(label, dark):
+    """Whatever was opened in between, and after a reload; an image that is opened again looks as it was left."""
     for name in ("second.tif", "third.tif"):
         (dark.parent / name).write_bytes(dark.read_bytes())
     three = dark.parent / "three.png"
@@ -205,8 +205,11 @@ def test_bands_carry_over_and_brightness_belongs_to_the_image(label, dark):
         tab.wait("([name]) => document.title.startsWith(name)", name)
         tab.ready()
 
+    def bands():
+        return [tab.page.input_value(f"#band-{band}") for band in ("red", "green", "blue")]
+
     turn("#next", "second.tif")
-    assert tab.page.input_value("#band-red") == "2" and tab.page.input_value("#brightness") == "0"
+    assert bands() == ["2", "2", "2"] and tab.page.input_value("#brightness") == "0"
     assert tab.page.is_disabled("#tone-reset")
     tab.poll(lambda: np.ptp(tab.see(100, 280)) < 6 and max(tab.see(100, 280)) < 40, "the same band, as it is")
     turn("#previous", "dark.tif")
@@ -214,8 +217,16 @@ def test_bands_carry_over_and_brightness_belongs_to_the_image(label, dark):
     tab.poll(lambda: min(tab.see(100, 280)) > 90, "as it was left")
     turn("#next", "second.tif")
     turn("#next", "three.png")
+    assert bands() == ["1", "2", "3"]
     turn("#next", "third.tif")
-    assert [tab.page.input_value(f"#band-{band}") for band in ("red", "green", "blue")] == ["1", "2", "3"]
+    assert bands() == ["2", "2", "2"]
+    tab.page.select_option("#band-green", "4")
+    tab.page.reload()
+    tab.ready()
+    assert bands() == ["2", "4", "2"]
+    turn("#previous", "three.png")
+    turn("#previous", "second.tif")
+    assert bands() == ["2", "4", "2"]
 
 
 def test_a_reload_changes_nothing_that_is_seen(label, dark):

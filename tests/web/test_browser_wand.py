@@ -115,6 +115,14 @@ def test_dragging_grows_shift_adds_alt_removes(wand, drawn, truth):
     wand.shows(70, 120, color, within=6)
 
 
+# Whether an element is seen as a whole.
+UNCOVERED = """(one) => {
+    const { left, top, right, bottom } = one.getBoundingClientRect(), [x, y] = [(left + right) / 2, (top + bottom) / 2];
+    const spots = [[left + 1, y], [right - 1, y], [x, top + 1], [x, bottom - 1]];
+    return spots.every((spot) => one.contains(document.elementFromPoint(...spot)));
+}"""
+
+
 @pytest.mark.parametrize("width, height", [(360, 640), (400, 800), (800, 600), (1280, 800)])
 def test_its_controls_lie_beside_the_image(label, beach, picture, width, height):
     """They neither cover the image nor move it, and all are in view, as Accept is."""
@@ -124,20 +132,38 @@ def test_its_controls_lie_beside_the_image(label, beach, picture, width, height)
     tab.press("a")
     tab.page.locator("#wand-bar").wait_for()
     assert tab.page.locator("#view").bounding_box() == image
-    code = """([id]) => {
-        const { left, top, right, bottom } = document.getElementById(id).getBoundingClientRect();
-        const [x, y] = [(left + right) / 2, (top + bottom) / 2];
-        const spots = [[left + 1, y], [right - 1, y], [x, top + 1], [x, bottom - 1]];
-        return spots.every((spot) => document.elementFromPoint(...spot)?.closest(`#${id}`));
-    }"""
     for id_ in ("wand-scale", "wand-new", "wand-add", "wand-remove", "wand-drop", "wand-apply", "run", "accept"):
-        assert tab.page.evaluate(code, [id_]), id_
+        assert tab.page.locator(f"#{id_}").evaluate(UNCOVERED), id_
+    assert tab.page.locator("#wand-bar").get_by_text("Area size").is_visible()
+    assert tab.page.locator("#wand-scale").bounding_box()["width"] > 120
     assert tab.page.evaluate("view.contains(document.elementFromPoint(...view.hybridseg.toScreen(399, 300)))")
     ready(tab)
     tab.draw((260, 420), (250, 540), (330, 480))
     assert area(tab) > 0
     if (width, height) == (800, 600):
         picture(tab, "label_wand")
+
+
+@pytest.mark.parametrize("width, height", [(360, 640), (400, 800), (1280, 800)])
+def test_tab_goes_through_its_controls_as_they_are_seen(label, beach, width, height):
+    """On a phone they come before the classes, none of which they cover; elsewhere after."""
+    phone = {"has_touch": True, "is_mobile": True} if width <= 400 else {}
+    table = ClassTable.from_names([f"class {k}" for k in range(9)])
+    tab = label([beach / "coast.png"], table=table, viewport={"width": width, "height": height}, **phone).tab
+    tab.press("a")
+    tab.page.locator("#view").focus()
+
+    def focused(key):
+        tab.press(key)
+        one = tab.page.locator(":focus")
+        assert one.evaluate(UNCOVERED), one.inner_text()
+        return one.get_attribute("id") or one.inner_text().split("\n")[0]
+
+    controls = ["wand-scale", "wand-new", "wand-add", "wand-remove"]
+    classes = ["pick-class", "edit-classes", *table.names]
+    order = controls + classes if phone else ["border", *classes, *controls]
+    assert [focused("Tab") for _ in order] == order
+    assert [focused("Shift+Tab") for _ in order[1:]] == order[-2::-1]
 
 
 def test_dropping_and_leaving(wand, drawn):

@@ -271,7 +271,7 @@ class LabelPage {
     this.queue.heads.delete(state.id);
     this.heed(state);
     this.walk.setImage(state);
-    this.bands.setImage(state);
+    this.bands.setCount(state.bands);
     this.viewer.open(state, Object.values(this.layers));
     this.tone.setImage(state.id);
     this.choice.adapt();
