@@ -41,11 +41,11 @@ _SPILL_TYPES = (
 )
 
 _MAX_HEADER_BYTES, _MAX_FIELDS = 4_000_000, 5_000
-_FIELD = re.compile(
-    r"^[ \t]*(samples|lines|bands|header[ _]offset|data[ _]type|interleave|byte[ _]order|file[ _](?:type|compression))"
-    r"[ \t]*=(.*)$",
-    re.IGNORECASE | re.MULTILINE,
-)
+_FIELDS = (
+    "samples", "lines", "bands", "header_offset", "data_type", "interleave", "byte_order", "file_type",
+    "file_compression",
+)  # fmt: skip
+_FIELD = re.compile(rf"^[ \t]*({'|'.join(_FIELDS).replace('_', '[ _]')})[ \t]*=(.*)$", re.IGNORECASE | re.MULTILINE)
 _ENVI_TYPES = {"1": "uint8", "2": "int16", "3": "int32", "4": "float32", "5": "float64", "12": "uint16", "13": "uint32"}
 
 
@@ -72,8 +72,9 @@ class Header(NamedTuple):
     def check_same(self, dataset: Any) -> None:
         """Raise ValueError unless GDAL has read the same."""
         tags = {name.lower(): value.strip() for name, value in dataset.tags(ns=ENVI).items()}
-        seen = dataset.height, dataset.width, dataset.count, {name: tags.get(name) for name in self.fields}
-        if seen != (self.rows, self.cols, self.n_bands, self.fields):
+        seen = dataset.height, dataset.width, dataset.count, *(tags.get(name) for name in _FIELDS)
+        # What GDAL has seen and we have not is as unclear as the opposite.
+        if seen != (self.rows, self.cols, self.n_bands, *(self.fields.get(name) for name in _FIELDS)):
             raise ValueError("its header is unclear")
 
 

@@ -1,5 +1,6 @@
 """ERDAS Imagine and ENVI files, which are copied as GeoTIFFs where a user names them."""
 
+import gzip
 import os
 import re
 import shutil
@@ -150,6 +151,8 @@ def test_a_mask_beside_it_stays(envi):
         ("$", "class lookup = {0, 0, 0, 9, 9, 9}\nclasses = 2\n", "has a palette.* gdal_translate -expand rgb old.dat"),
         ("$", "".join(f"x{i} = 1\n" for i in range(6_000)), "old.hdr says more than 5,000 things"),
         ("$", "note = {\nlines = 2\n", "its header is unclear"),
+        ("header offset = 0", "x = } {\nheader offset = 5000\ny = }", "its header is unclear"),
+        ("data type = 1", "x = } {\ndata type = 12\ny = }", "its header is unclear"),
         ("lines   = 150", "lines = 4000000000\nlines = 150\nx = {", "damaged or cut short"),
     ],
 )
@@ -157,6 +160,13 @@ def test_what_is_no_plain_envi_image_is_refused(envi, before, after, message):
     path, header = envi
     change(header, (before if before != "$" else r"\Z", after))
     refuse(path, message)
+
+
+def test_pixels_said_to_be_compressed_where_only_gdal_sees_it(envi):
+    path, header = envi
+    change(header, (r"\Z", "x = } {\nfile compression = 1\ny = }\n"))
+    path.write_bytes(gzip.compress(path.read_bytes()) + bytes(76_500))
+    refuse(path, "its header is unclear")
 
 
 def test_files_of_envi_that_are_named_wrongly(envi, tmp_path):
