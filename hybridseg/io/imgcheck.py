@@ -30,15 +30,27 @@ _MAGIC = b"EHFA_HEADER_TAG\0"
 _FILE, _ENTRY, _LAYER = struct.Struct("<8xI2xI"), struct.Struct("<I8xIIi64s32s"), struct.Struct("<2i2h2i")
 _MAX_ENTRIES, _MAX_TYPES = 100_000, 1 << 20
 _IMAGINE_BITS = (1, 2, 4, 8, 8, 16, 16, 32, 32, 32, 64, 64, 128)
+_IMAGINE_TYPES = (
+    "uint8", "uint8", "uint8", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64",
+    "complex64", "complex128",
+)  # fmt: skip
 # Where a list of blocks begins, and what it says of each.
 _BLOCKS_START = 22
 _BLOCK = np.dtype([("file", "<i2"), ("start", "<u4"), ("size", "<i4"), ("is_valid", "<i2"), ("is_packed", "<i2")])
-# What names a file that has the pixels: with other types of these names, GDAL would read another name.
-_SPILL_TYPES = (
-    b"{0:pcstring,}emif_string",
-    b"{1:oemif_string,filename,2:llayerstackvalidflagsoffset,2:llayerstackdataoffset,1:llayerstackcount,"
-    b"1:llayerstackindex,}imgexternalraster",
-)
+# What is read here at fixed places, and by GDAL where these types of the file say: with others, it would read other
+# bands, other blocks or the name of another file.
+_ENUM = rb"1:e[0-9]+:[^{}:]*,"
+_TYPES = {
+    b"eimg_layer": rb"1:lwidth,1:lheight,%blayertype,%bpixeltype,1:lblockwidth,1:lblockheight," % (_ENUM, _ENUM),
+    b"edms_state": rb"1:lnumvirtualblocks,1:lnumobjectsperblock,1:lnextobjectnum,%bcompressiontype,"
+    rb"0:poedms_virtualblockinfo,blockinfo,0:poedms_freeidlist,freelist,1:tmodtime," % _ENUM,
+    b"edms_virtualblockinfo": rb"1:sfilecode,1:loffset,1:lsize,%blogvalid,%bcompressiontype," % (_ENUM, _ENUM),
+}
+_SPILL_TYPES = {
+    b"emif_string": rb"0:pcstring,",
+    b"imgexternalraster": rb"1:oemif_string,filename,2:llayerstackvalidflagsoffset,2:llayerstackdataoffset,"
+    rb"1:llayerstackcount,1:llayerstackindex,",
+}
 
 _MAX_HEADER_BYTES, _MAX_FIELDS = 4_000_000, 5_000
 _FIELDS = (
@@ -60,6 +72,8 @@ class Header(NamedTuple):
         The file and, where there is one, the other that belongs to it.
     fields : dict of str to str
         Of ENVI: what says where its pixels are.
+    layout : tuple
+        Of Imagine: rows and columns of a block of each band, and its type.
     """
 
     driver: str
@@ -68,6 +82,7 @@ class Header(NamedTuple):
     n_bands: int
     files: tuple[Path, ...]
     fields: dict[str, str]
+    layout: tuple[tuple[tuple[int, int], str], ...] = ()
 
     def check_same(self, dataset: Any) -> None:
         """Raise ValueError unless GDAL has read the same."""
@@ -75,6 +90,8 @@ class Header(NamedTuple):
         seen = dataset.height, dataset.width, dataset.count, *(tags.get(name) for name in _FIELDS)
         # What GDAL has seen and we have not is as unclear as the opposite.
         if seen != (self.rows, self.cols, self.n_bands, *(self.fields.get(name) for name in _FIELDS)):
+            raise ValueError("its header is unclear")
+        if self.layout and self.layout != tuple(zip(dataset.block_shapes, dataset.dtypes, strict=True)):
             raise ValueError("its header is unclear")
 
 
@@ -133,6 +150,10 @@ class _Layer(NamedTuple):
         return (_IMAGINE_BITS[self.kind] * self.block_rows * self.block_cols + 7) // 8
 
     @property
+    def layout(self) -> tuple[tuple[int, int], str]:
+        return (self.block_rows, self.block_cols), _IMAGINE_TYPES[self.kind]
+
+    @property
     def n_blocks(self) -> int:
         return math.ceil(self.cols / self.block_cols) * math.ceil(self.rows / self.block_rows)
 
@@ -151,7 +172,10 @@ def _read_imagine(path: Path) -> Header:
     with path.open("rb") as file:
         (start,) = struct.unpack("<I", _read(file, len(_MAGIC), 4))
         root, types = _FILE.unpack(_read(file, start, _FILE.size))
-        is_usual = _has_usual_types(_read(file, types, _MAX_TYPES))
+        text = _read(file, types, _MAX_TYPES)
+        if not _are_usual(_TYPES, text):
+            raise _refuse_types(path)
+        can_spill = _are_usual(_SPILL_TYPES, text)
         for depth, name, kind, place in _walk(file, root):
             if depth == 1 and kind == b"eimg_layer":
                 layers.append(_Layer(*_LAYER.unpack(_read(file, place[0], _LAYER.size))))
@@ -160,17 +184,20 @@ def _read_imagine(path: Path) -> Header:
                 if n_blocks > _MAX_BLOCKS:
                     raise BadInput(f"{path} has more than {_MAX_BLOCKS:,} blocks of pixels; {advise_conversion(path)}")
             elif name == b"externalrasterdms" or kind == b"imgexternalraster":
-                if not is_usual:
+                if not can_spill or kind != b"imgexternalraster":
                     raise _refuse_elsewhere(path)
                 # Those of smaller versions are named alike.
                 files[_find_spill(path, file, place, layers[-1] if depth == 2 else None)] = None
             elif depth == 2 and name == b"rasterdms":
+                if kind != b"edms_state":
+                    raise _refuse_types(path)
                 maps.setdefault(len(layers) - 1, place)
         for i, place in maps.items():
             _check_blocks(file, place, layers[i])
     if len({layer[:2] for layer in layers}) != 1:
         raise ValueError("it has no bands of one size")
-    return Header(IMAGINE, layers[0].rows, layers[0].cols, len(layers), tuple(files), {})
+    layout = tuple(layer.layout for layer in layers)
+    return Header(IMAGINE, layers[0].rows, layers[0].cols, len(layers), tuple(files), {}, layout)
 
 
 def _walk(file: BinaryIO, root: int) -> Iterator[tuple[int, bytes, bytes, tuple[int, int]]]:
@@ -189,10 +216,17 @@ def _walk(file: BinaryIO, root: int) -> Iterator[tuple[int, bytes, bytes, tuple[
         places += (depth, following), (depth + 1, child)
 
 
-def _has_usual_types(content: bytes) -> bool:
-    """Return whether GDAL finds the name of another file where it is looked for here."""
+def _are_usual(types: dict[bytes, bytes], content: bytes) -> bool:
+    """Return whether a file defines these types as they are read here, wherever it does."""
     known, end, _ = content.lower().partition(b"\0")
-    return bool(end) and all(known.count(text) == known.count(text[text.rindex(b"}") :]) for text in _SPILL_TYPES)
+    return bool(end) and all(
+        len(re.findall(rb"\}%b\b" % name, known)) == len(re.findall(rb"\{%b\}%b\b" % (fields, name), known))
+        for name, fields in types.items()
+    )
+
+
+def _refuse_types(path: Path) -> BadInput:
+    return BadInput(f"{path} describes its bands in another way than Imagine files do; {advise_conversion(path)}")
 
 
 def _refuse_elsewhere(path: Path) -> BadInput:

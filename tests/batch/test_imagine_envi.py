@@ -205,6 +205,7 @@ def test_pixels_in_a_file_beside_an_imagine_file(tmp_path):
         (b"0:pcstring,}Emif", b"1:pcstring,}Emif"),
         (b"layerStackIndex,}ImgExternalRaster,", b"layerStackIndex;}ImgExternalRaster\0"),
         (b"fileName,2:LlayerStackValidFlagsOffset", b"filename,1:LlayerStackValidFlagsOffset"),
+        (b"ImgExternalRaster\0", b"Emif_String\0".ljust(18, b"\0")),
     ):
         path.write_bytes(content.replace(before, after))
         refuse(path, "not beside it")
@@ -269,6 +270,35 @@ def test_what_is_no_plain_imagine_image_is_refused(tmp_path, monkeypatch):
     refuse(tmp_path / "c.img", "has a palette")
     (tmp_path / "none").write_bytes(b"EHFA_HEADER_TAG\0")
     refuse(tmp_path / "none", "damaged or cut short")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"1:lblockWidth,1:lblockHeight,}Eimg_Layer,", b"1:lblockHeight,1:lblockWidth,}Eimg_Layer,"),
+        (b"1:lblockHeight,}Eimg_Layer,", b"1:lblockHeight;}Eimg_Layer,"),
+        (b"1:lsize,1:e2:false", b"1:lSIZ_,1:e2:false"),
+        (b"1:lnumvirtualblocks", b"2:lnumvirtualblocks"),
+        (b"Edms_State\0", b"Ehfa_Data\0\0"),
+    ],
+)
+def test_an_imagine_file_whose_types_are_not_the_usual_ones_is_refused(tmp_path, before, after):
+    path = write_raster(tmp_path / "a.img", draw(), "HFA")
+    content = path.read_bytes()
+    changed = re.sub(re.escape(before), lambda _: after, content, flags=re.IGNORECASE)
+    assert changed != content and len(changed) == len(content)
+    path.write_bytes(changed)
+    refuse(path, "describes its bands in another way than Imagine files do; .*gdal_translate a.img a.tif")
+
+
+def test_the_blocks_and_types_of_bands_are_those_that_gdal_reads(tmp_path):
+    for dtype in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"):
+        header = imgcheck.read_header(write_raster(tmp_path / "a.img", draw(dtype), "HFA"))
+        with quiet_rasterio(), rasterio.open(tmp_path / "a.img") as dataset:
+            header.check_same(dataset)
+            for layout in (((64, 32), dtype), ((64, 64), "complex64")):
+                with pytest.raises(ValueError, match="its header is unclear"):
+                    header._replace(layout=(layout,) * 3).check_same(dataset)
 
 
 @pytest.mark.parametrize("name", ["a.nc", "a.ecw", "a.sid", "a.asc", "a.dat"])
