@@ -264,9 +264,9 @@ def _read(file: BinaryIO, start: int, n_bytes: int) -> bytes:
 
 
 def _find_envi_header(path: Path) -> Path | None:
-    """Return the header beside the pixels of an ENVI image, where GDAL looks for it."""
+    """Return what has the name of a header beside the pixels of an ENVI image; GDAL, too, takes the first."""
     names = (Path(f"{home}{end}") for home in (path, path.with_suffix("")) for end in (".hdr", ".HDR"))
-    return next(filter(Path.is_file, names), None)
+    return next(filter(os.path.lexists, names), None)
 
 
 def _read_envi(path: Path) -> Header:

@@ -174,6 +174,13 @@ def test_files_of_envi_that_are_named_wrongly(envi, tmp_path):
     refuse(header, "old.hdr is the header of an ENVI image; name the file of the pixels")
     os.mkfifo(tmp_path / "old.sta")
     refuse(path, "old.sta is a pipe or device")
+    (tmp_path / "old.sta").unlink()
+    os.mkfifo(tmp_path / "old.dat.hdr")
+    assert not needs_copy(path), "GDAL would wait for a header there"
+    with pytest.raises(BadInput, match="is neither an ERDAS Imagine nor an ENVI image"):
+        imgcheck.read_header(path)
+    (tmp_path / "old.dat.hdr").unlink()
+    assert needs_copy(path)
     header.write_text("no header")
     assert not needs_copy(path)
     shutil.copy(write_raster(tmp_path / "a.tif", draw(), "GTiff"), tmp_path / "a.dat")
