@@ -88,25 +88,29 @@ def read_shape(path: Path) -> tuple[int, int]:
 
 
 def make_tag(path: Path) -> str:
-    """Return what tells whether such a file has changed, or any other of its pixels: sizes and times."""
-    if path.suffix.lower() in _JPEG2000:
-        return _stamp(path)
+    """Return what tells whether such a file has changed, or any other of its pixels or a mask: sizes and times."""
+    suffix = path.suffix.lower()
     try:
-        if path.suffix.lower() == _VRT:
-            stamps = [path.read_bytes(), *(_stamp(source).encode() for source in read_mosaic(path).sources)]
+        if suffix == _VRT:
+            stamps = [path.read_bytes(), *(_stamp(source) for source in read_mosaic(path).sources)]
         else:
-            stamps = [_stamp(one).encode() for one in read_header(path).files]
+            stamps = [_stamp(one) for one in ((path,) if suffix in _JPEG2000 else read_header(path).files)]
     except (HybridSegError, OSError):
         return "unreadable"
     return hashlib.sha256(b"\n".join(stamps)).hexdigest()
 
 
-def _stamp(path: Path) -> str:
+def _stamp(path: Path) -> bytes:
+    """Return sizes and times of a file and of a mask beside it."""
+    return b" ".join(_stamp_one(path.with_name(path.name + ending)) for ending in ("", ".msk", ".MSK"))
+
+
+def _stamp_one(path: Path) -> bytes:
     try:
         status = path.stat()
     except (OSError, ValueError):
-        return "missing"
-    return f"{status.st_size} {status.st_mtime_ns}"
+        return b"missing"
+    return b"%d %d" % (status.st_size, status.st_mtime_ns)
 
 
 def _check_room(path: Path, target: Path, n_bytes: int) -> None:

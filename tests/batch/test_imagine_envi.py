@@ -130,9 +130,23 @@ def test_a_mask_beside_it_stays(envi):
     change(header, ("data ignore value = 7", ""))
     with rasterio.open(path, "r+") as dataset:
         dataset.write_mask(mask)
-    assert path.with_name("old.dat.msk").is_file()
+    beside = path.with_name("old.dat.msk")
     with local_copy(path) as copy:
         assert np.array_equal(load_image(copy).valid, mask)
+    tag = geotiffs.make_tag(path)
+    beside.rename(path.with_name("old.dat.MSK"))
+    assert geotiffs.make_tag(path) != tag
+    path.with_name("old.dat.MSK").unlink()
+    assert geotiffs.make_tag(path) != tag
+
+
+@pytest.mark.parametrize(("name", "driver"), [("a.img", "HFA"), ("a.dat", "ENVI"), ("a.jp2", "JP2OpenJPEG")])
+def test_an_image_is_segmented_again_after_a_mask_was_put_beside_it(tmp_path, survey, name, driver):
+    path = write_raster(tmp_path / name, draw(), driver)
+    survey([path])
+    assert survey([path]).skipped == (path,)
+    write_raster(tmp_path / f"{name}.msk", np.full((1, 150, 170), 255, np.uint8), "GTiff")
+    assert [image.image_path for image in survey([path]).images] == [path]
 
 
 @pytest.mark.parametrize(
