@@ -85,6 +85,20 @@ def test_the_copy_is_what_the_same_pixels_are_as_geotiff(tmp_path, driver, optio
         assert not copy.parent.exists()
 
 
+@pytest.mark.parametrize(("name", "driver"), [("a.img", "HFA"), ("a.dat", "ENVI"), ("a.jp2", "JP2OpenJPEG")])
+@pytest.mark.parametrize(
+    ("shape", "block"), [((1, 900), (16, 256)), ((900, 5), (256, 16)), ((33, 300), (48, 256)), ((300, 250), (256, 256))]
+)
+def test_the_tiles_of_low_and_narrow_copies_are_not_mostly_empty(tmp_path, monkeypatch, name, driver, shape, block):
+    monkeypatch.setattr(geotiffs, "_PART_BYTES", 1)
+    bands = np.random.default_rng(0).integers(0, 255, (2, *shape), np.uint8)
+    lossless = {"QUALITY": "100", "REVERSIBLE": "YES"} if driver == "JP2OpenJPEG" else {}
+    path = write_raster(tmp_path / name, bands, driver, **lossless)
+    with local_copy(path) as copy, quiet_rasterio(), rasterio.open(copy) as dataset:
+        assert dataset.block_shapes == [block, block]
+        assert np.array_equal(dataset.read(), bands)
+
+
 def test_results_are_those_of_the_geotiff(tmp_path, survey):
     write_raster(tmp_path / "a.tif", draw(), "GTiff", **PLACE)
     for name, driver in (("b.img", "HFA"), ("c.img", "ENVI"), ("d", "ENVI")):
