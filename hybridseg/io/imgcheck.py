@@ -288,7 +288,7 @@ def _read_envi(path: Path) -> Header:
         raise BadInput(f"{path} is {what}, and only plain images of ENVI are read; {advise_conversion(path)}")
     number = fields.get("data_type", "1")
     if number not in _ENVI_TYPES:
-        raise BadInput(f"{path} has samples of ENVI's type {number[:40]!r}; give real numbers of up to 32 bits")
+        raise BadInput(f"{path} has samples of ENVI's type {number[:40]!r}; give integers of up to 32 bits or floats")
     if fields.get("interleave", "bsq").lower() not in ("bsq", "bil", "bip"):
         raise ValueError("its interleave is none of bsq, bil and bip")
     rows, cols, n_bands = (_parse_whole(fields.get(name, "")) for name in ("lines", "samples", "bands"))

@@ -63,7 +63,7 @@ def refuse(path, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
 @pytest.mark.parametrize(("driver", "options"), KINDS)
 def test_the_copy_is_what_the_same_pixels_are_as_geotiff(tmp_path, driver, options, dtype, monkeypatch):
     monkeypatch.setattr(geotiffs, "_PART_BYTES", 1)
@@ -172,7 +172,7 @@ def test_an_image_is_segmented_again_after_a_mask_was_put_beside_it(tmp_path, su
         ("samples = 170", "samples = 0", "damaged or cut short"),
         ("samples = 170", "", "damaged or cut short"),
         ("interleave = bsq", "interleave = tiles", "its interleave is none of bsq, bil and bip"),
-        ("data type = 1", "data type = 6", "has samples of ENVI's type '6'; give real numbers"),
+        ("data type = 1", "data type = 6", "has samples of ENVI's type '6'; give integers of up to 32 bits or floats"),
         ("bands   = 3\nh", "bands = 6000\nlines = 1\nsamples = 1\nh", "has 6,000 bands, more than the 5,000"),
         ("$", "file compression = 1\n", "is compressed, and only plain .* gdal_translate old.dat old.tif"),
         ("ENVI Standard", "ENVI Virtual Mosaic", "is of the type 'ENVI Virtual Mosaic', and only plain .* old.tif"),
