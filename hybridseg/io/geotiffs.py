@@ -31,7 +31,7 @@ from hybridseg.markup import describe_bytes
 
 _VRT, _JPEG2000 = ".vrt", (".jp2", ".j2k")
 COPIED_SUFFIXES = (_VRT, *_JPEG2000, ".img", ".dat", ".bsq", ".bil", ".bip")
-"""That files have which are copied before they are read; those of ENVI may have any other, too."""
+"""Suffixes of files that are copied before they are read; ENVI files may have any."""
 
 _BLOCK = 256
 # About how many bytes are put together, or copied, at a time.

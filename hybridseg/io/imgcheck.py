@@ -127,7 +127,7 @@ def read_header(path: Path) -> Header:
     with refuse_damage(path):
         header = _read_imagine(path) if found == IMAGINE else _read_envi(path)
         if not (0 < header.rows <= _MAX_SIDE and 0 < header.cols <= _MAX_SIDE and header.n_bands > 0):
-            raise ValueError("it has no bands, or none of usual size")
+            raise ValueError("its width, height or number of bands is out of range")
     if header.n_bands > _MAX_BANDS:
         raise BadInput(
             f"{path} has {header.n_bands:,} bands, more than the {_MAX_BANDS:,} that are read; leave some out"
@@ -304,5 +304,5 @@ def _read_envi(path: Path) -> Header:
 
 def _parse_whole(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text):
-        raise ValueError("its header has a number that is none")
+        raise ValueError("a field of its header is not a number")
     return int(text)

@@ -147,7 +147,7 @@ def sniff_format(path: str | os.PathLike[str]) -> str:
             return name
     if not head:
         raise BadInput(f"{path} is empty; give a JPEG, PNG or TIFF image")
-    # What has the name of such an image is none of another format that is meant.
+    # A file named like a JPEG, PNG or TIFF is probably damaged, not of another format.
     other = "" if path.suffix.lower() in IMAGE_SUFFIXES else f"; if GDAL reads it, {advise_conversion(path)}"
     raise BadInput(f"{path} is not a JPEG, PNG or TIFF image{other or '; give one that is'}")
 

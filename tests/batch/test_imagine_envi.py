@@ -168,8 +168,8 @@ def test_an_image_is_segmented_again_after_a_mask_was_put_beside_it(tmp_path, su
     [
         ("lines   = 150", "lines = 151", "old.dat has 76,500 bytes, and old.hdr says 77,010; copy both again"),
         ("header offset = 0", "header offset = 1", "and old.hdr says 76,501"),
-        ("lines   = 150", "lines = 1e2", "damaged or cut short"),
-        ("samples = 170", "samples = 0", "damaged or cut short"),
+        ("lines   = 150", "lines = 1e2", "a field of its header is not a number"),
+        ("samples = 170", "samples = 0", "its width, height or number of bands is out of range"),
         ("samples = 170", "", "damaged or cut short"),
         ("interleave = bsq", "interleave = tiles", "its interleave is none of bsq, bil and bip"),
         ("data type = 1", "data type = 6", "has samples of ENVI's type '6'; give integers of up to 32 bits or floats"),
