@@ -17,7 +17,14 @@ import numpy as np
 
 from hybridseg.errors import BadInput, HybridSegError
 from hybridseg.io.damage import refuse_damage
-from hybridseg.io.rasters import advise_conversion, begins_as_image, check_pixel_count, check_regular
+from hybridseg.io.rasters import (
+    ERDAS_MAGIC,
+    advise_conversion,
+    begins_as_image,
+    check_pixel_count,
+    check_regular,
+    list_beside,
+)
 from hybridseg.io.textfiles import read_whole
 
 IMAGINE, ENVI = "HFA", "ENVI"
@@ -25,7 +32,7 @@ IMAGINE, ENVI = "HFA", "ENVI"
 
 _MAX_BANDS, _MAX_SIDE, _MAX_BLOCKS = 5_000, (1 << 31) - 1, 4_000_000
 
-_MAGIC = b"EHFA_HEADER_TAG\0"
+_MAGIC = ERDAS_MAGIC + b"\0"
 # Where the tree begins and what its types are made of; an entry of the tree; a layer.
 _FILE, _ENTRY, _LAYER = struct.Struct("<8xI2xI"), struct.Struct("<I8xIIi64s32s"), struct.Struct("<2i2h2i")
 _MAX_ENTRIES, _MAX_TYPES = 100_000, 1 << 20
@@ -265,8 +272,7 @@ def _read(file: BinaryIO, start: int, n_bytes: int) -> bytes:
 
 def _find_envi_header(path: Path) -> Path | None:
     """Return what has the name of a header beside the pixels of an ENVI image; GDAL, too, takes the first."""
-    names = (Path(f"{home}{end}") for home in (path, path.with_suffix("")) for end in (".hdr", ".HDR"))
-    return next(filter(os.path.lexists, names), None)
+    return next(filter(os.path.lexists, list_beside(path, (".hdr", ".HDR"))), None)
 
 
 def _read_envi(path: Path) -> Header:
