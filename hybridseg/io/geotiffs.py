@@ -31,7 +31,7 @@ from hybridseg.markup import describe_bytes
 
 _VRT, _JPEG2000 = ".vrt", (".jp2", ".j2k")
 COPIED_SUFFIXES = (_VRT, *_JPEG2000, ".img", ".dat", ".bsq", ".bil", ".bip")
-"""That files have which are copied before they are read; those of ENVI may have any other, too."""
+"""Suffixes of files that are copied before they are read; ENVI files may have any."""
 
 _BLOCK = 256
 # About how many bytes are put together, or copied, at a time.
@@ -40,10 +40,6 @@ _PART_BYTES = 16 << 20
 _JP2, _CODE = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
 _SIZES = struct.Struct(">4x8IH")
 _MAX_BOXES, _MAX_TILES = 1_000, 150_000
-_SETTINGS: dict[str, Any] = {
-    "driver": "GTiff", "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "deflate", "zlevel": 1,
-    "bigtiff": "if_safer",
-}  # fmt: skip
 
 
 def is_copied(path: Path) -> bool:
@@ -88,25 +84,38 @@ def read_shape(path: Path) -> tuple[int, int]:
 
 
 def make_tag(path: Path) -> str:
-    """Return what tells whether such a file has changed, or any other of its pixels: sizes and times."""
-    if path.suffix.lower() in _JPEG2000:
-        return _stamp(path)
+    """Return what tells whether such a file has changed, or any other of its pixels or a mask: sizes and times."""
+    suffix = path.suffix.lower()
     try:
-        if path.suffix.lower() == _VRT:
-            stamps = [path.read_bytes(), *(_stamp(source).encode() for source in read_mosaic(path).sources)]
+        if suffix == _VRT:
+            stamps = [path.read_bytes(), *(_stamp(source) for source in read_mosaic(path).sources)]
         else:
-            stamps = [_stamp(one).encode() for one in read_header(path).files]
+            stamps = [_stamp(one) for one in ((path,) if suffix in _JPEG2000 else read_header(path).files)]
     except (HybridSegError, OSError):
         return "unreadable"
     return hashlib.sha256(b"\n".join(stamps)).hexdigest()
 
 
-def _stamp(path: Path) -> str:
+def _stamp(path: Path) -> bytes:
+    """Return sizes and times of a file and of a mask beside it."""
+    return b" ".join(_stamp_one(path.with_name(path.name + ending)) for ending in ("", ".msk", ".MSK"))
+
+
+def _stamp_one(path: Path) -> bytes:
     try:
         status = path.stat()
     except (OSError, ValueError):
-        return "missing"
-    return f"{status.st_size} {status.st_mtime_ns}"
+        return b"missing"
+    return b"%d %d" % (status.st_size, status.st_mtime_ns)
+
+
+def _set_up(rows: int, cols: int) -> dict[str, Any]:
+    """Return the settings of a copy; of a low or narrow image, the tiles are as low or narrow, not mostly empty."""
+    block_rows, block_cols = (min(_BLOCK, math.ceil(side / 16) * 16) for side in (rows, cols))
+    return {
+        "driver": "GTiff", "tiled": True, "blockxsize": block_cols, "blockysize": block_rows, "compress": "deflate",
+        "zlevel": 1, "bigtiff": "if_safer",
+    }  # fmt: skip
 
 
 def _check_room(path: Path, target: Path, n_bytes: int) -> None:
@@ -170,7 +179,7 @@ def _copy_jpeg2000(path: Path, target: Path) -> None:
         check_beside(path)
         with rasterio.open(path, driver="JP2OpenJPEG") as dataset:
             _check_room(path, target, rows * cols * sum(np.dtype(kind).itemsize for kind in dataset.dtypes))
-            rasterio.shutil.copy(dataset, target, **_SETTINGS)
+            rasterio.shutil.copy(dataset, target, **_set_up(rows, cols))
 
 
 def _copy_raster(path: Path, target: Path) -> None:
@@ -189,7 +198,7 @@ def _copy_raster(path: Path, target: Path) -> None:
             dtype, nodata = _check_bands(path, dataset)
             pixel_bytes = header.n_bands * np.dtype(dtype).itemsize
             _check_room(path, target, header.rows * header.cols * pixel_bytes)
-            profile = {
+            profile = _set_up(header.rows, header.cols) | {
                 "height": header.rows, "width": header.cols, "count": header.n_bands, "dtype": dtype,
                 "crs": dataset.crs, "interleave": "pixel" if header.n_bands <= 4 else "band",
             }  # fmt: skip
@@ -199,7 +208,7 @@ def _copy_raster(path: Path, target: Path) -> None:
                 profile["nodata"] = nodata
             is_masked = {flag.name for flag in dataset.mask_flag_enums[0]}.isdisjoint(("all_valid", "nodata", "alpha"))
             n_rows, n_cols = _plan_parts(header.cols, pixel_bytes)
-            with rasterio.open(target, "w", **_SETTINGS, **profile) as copy:
+            with rasterio.open(target, "w", **profile) as copy:
                 copy.colorinterp = dataset.colorinterp
                 if dataset.gcps[0]:
                     copy.gcps = dataset.gcps
@@ -242,7 +251,7 @@ def _copy_mosaic(mosaic: Mosaic, target: Path) -> None:
         with located(path):
             _check_source(source, pieces, mosaic.dtype)
     _check_room(path, target, mosaic.n_bytes)
-    profile = {
+    profile = _set_up(mosaic.rows, mosaic.cols) | {
         "height": mosaic.rows, "width": mosaic.cols, "count": n_bands, "dtype": mosaic.dtype,
         "nodata": mosaic.nodata, "interleave": "pixel" if n_bands <= 4 else "band", "sparse_ok": True,
     }  # fmt: skip
@@ -255,7 +264,7 @@ def _copy_mosaic(mosaic: Mosaic, target: Path) -> None:
         with (
             quiet_rasterio(),
             rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-            rasterio.open(target, "w", **_SETTINGS, **profile) as dataset,
+            rasterio.open(target, "w", **profile) as dataset,
         ):
             dataset.colorinterp = [ColorInterp[color] for color in mosaic.colors]
             for rows, cols, pieces in _cut(mosaic):

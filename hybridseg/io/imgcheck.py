@@ -17,7 +17,14 @@ import numpy as np
 
 from hybridseg.errors import BadInput, HybridSegError
 from hybridseg.io.damage import refuse_damage
-from hybridseg.io.rasters import advise_conversion, begins_as_image, check_pixel_count, check_regular
+from hybridseg.io.rasters import (
+    ERDAS_MAGIC,
+    advise_conversion,
+    begins_as_image,
+    check_pixel_count,
+    check_regular,
+    list_beside,
+)
 from hybridseg.io.textfiles import read_whole
 
 IMAGINE, ENVI = "HFA", "ENVI"
@@ -25,27 +32,39 @@ IMAGINE, ENVI = "HFA", "ENVI"
 
 _MAX_BANDS, _MAX_SIDE, _MAX_BLOCKS = 5_000, (1 << 31) - 1, 4_000_000
 
-_MAGIC = b"EHFA_HEADER_TAG\0"
+_MAGIC = ERDAS_MAGIC + b"\0"
 # Where the tree begins and what its types are made of; an entry of the tree; a layer.
 _FILE, _ENTRY, _LAYER = struct.Struct("<8xI2xI"), struct.Struct("<I8xIIi64s32s"), struct.Struct("<2i2h2i")
 _MAX_ENTRIES, _MAX_TYPES = 100_000, 1 << 20
 _IMAGINE_BITS = (1, 2, 4, 8, 8, 16, 16, 32, 32, 32, 64, 64, 128)
+_IMAGINE_TYPES = (
+    "uint8", "uint8", "uint8", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64",
+    "complex64", "complex128",
+)  # fmt: skip
 # Where a list of blocks begins, and what it says of each.
 _BLOCKS_START = 22
 _BLOCK = np.dtype([("file", "<i2"), ("start", "<u4"), ("size", "<i4"), ("is_valid", "<i2"), ("is_packed", "<i2")])
-# What names a file that has the pixels: with other types of these names, GDAL would read another name.
-_SPILL_TYPES = (
-    b"{0:pcstring,}emif_string",
-    b"{1:oemif_string,filename,2:llayerstackvalidflagsoffset,2:llayerstackdataoffset,1:llayerstackcount,"
-    b"1:llayerstackindex,}imgexternalraster",
-)
+# What is read here at fixed places, and by GDAL where these types of the file say: with others, it would read other
+# bands, other blocks or the name of another file.
+_ENUM = rb"1:e[0-9]+:[^{}:]*,"
+_TYPES = {
+    b"eimg_layer": rb"1:lwidth,1:lheight,%blayertype,%bpixeltype,1:lblockwidth,1:lblockheight," % (_ENUM, _ENUM),
+    b"edms_state": rb"1:lnumvirtualblocks,1:lnumobjectsperblock,1:lnextobjectnum,%bcompressiontype,"
+    rb"0:poedms_virtualblockinfo,blockinfo,0:poedms_freeidlist,freelist,1:tmodtime," % _ENUM,
+    b"edms_virtualblockinfo": rb"1:sfilecode,1:loffset,1:lsize,%blogvalid,%bcompressiontype," % (_ENUM, _ENUM),
+}
+_SPILL_TYPES = {
+    b"emif_string": rb"0:pcstring,",
+    b"imgexternalraster": rb"1:oemif_string,filename,2:llayerstackvalidflagsoffset,2:llayerstackdataoffset,"
+    rb"1:llayerstackcount,1:llayerstackindex,",
+}
 
 _MAX_HEADER_BYTES, _MAX_FIELDS = 4_000_000, 5_000
-_FIELD = re.compile(
-    r"^[ \t]*(samples|lines|bands|header[ _]offset|data[ _]type|interleave|byte[ _]order|file[ _](?:type|compression))"
-    r"[ \t]*=(.*)$",
-    re.IGNORECASE | re.MULTILINE,
-)
+_FIELDS = (
+    "samples", "lines", "bands", "header_offset", "data_type", "interleave", "byte_order", "file_type",
+    "file_compression",
+)  # fmt: skip
+_FIELD = re.compile(rf"^[ \t]*({'|'.join(_FIELDS).replace('_', '[ _]')})[ \t]*=(.*)$", re.IGNORECASE | re.MULTILINE)
 _ENVI_TYPES = {"1": "uint8", "2": "int16", "3": "int32", "4": "float32", "5": "float64", "12": "uint16", "13": "uint32"}
 
 
@@ -60,6 +79,8 @@ class Header(NamedTuple):
         The file and, where there is one, the other that belongs to it.
     fields : dict of str to str
         Of ENVI: what says where its pixels are.
+    layout : tuple
+        Of Imagine: rows and columns of a block of each band, and its type.
     """
 
     driver: str
@@ -68,12 +89,16 @@ class Header(NamedTuple):
     n_bands: int
     files: tuple[Path, ...]
     fields: dict[str, str]
+    layout: tuple[tuple[tuple[int, int], str], ...] = ()
 
     def check_same(self, dataset: Any) -> None:
         """Raise ValueError unless GDAL has read the same."""
         tags = {name.lower(): value.strip() for name, value in dataset.tags(ns=ENVI).items()}
-        seen = dataset.height, dataset.width, dataset.count, {name: tags.get(name) for name in self.fields}
-        if seen != (self.rows, self.cols, self.n_bands, self.fields):
+        seen = dataset.height, dataset.width, dataset.count, *(tags.get(name) for name in _FIELDS)
+        # What GDAL has seen and we have not is as unclear as the opposite.
+        if seen != (self.rows, self.cols, self.n_bands, *(self.fields.get(name) for name in _FIELDS)):
+            raise ValueError("its header is unclear")
+        if self.layout and self.layout != tuple(zip(dataset.block_shapes, dataset.dtypes, strict=True)):
             raise ValueError("its header is unclear")
 
 
@@ -109,7 +134,7 @@ def read_header(path: Path) -> Header:
     with refuse_damage(path):
         header = _read_imagine(path) if found == IMAGINE else _read_envi(path)
         if not (0 < header.rows <= _MAX_SIDE and 0 < header.cols <= _MAX_SIDE and header.n_bands > 0):
-            raise ValueError("it has no bands, or none of usual size")
+            raise ValueError("its width, height or number of bands is out of range")
     if header.n_bands > _MAX_BANDS:
         raise BadInput(
             f"{path} has {header.n_bands:,} bands, more than the {_MAX_BANDS:,} that are read; leave some out"
@@ -132,6 +157,10 @@ class _Layer(NamedTuple):
         return (_IMAGINE_BITS[self.kind] * self.block_rows * self.block_cols + 7) // 8
 
     @property
+    def layout(self) -> tuple[tuple[int, int], str]:
+        return (self.block_rows, self.block_cols), _IMAGINE_TYPES[self.kind]
+
+    @property
     def n_blocks(self) -> int:
         return math.ceil(self.cols / self.block_cols) * math.ceil(self.rows / self.block_rows)
 
@@ -150,7 +179,10 @@ def _read_imagine(path: Path) -> Header:
     with path.open("rb") as file:
         (start,) = struct.unpack("<I", _read(file, len(_MAGIC), 4))
         root, types = _FILE.unpack(_read(file, start, _FILE.size))
-        is_usual = _has_usual_types(_read(file, types, _MAX_TYPES))
+        text = _read(file, types, _MAX_TYPES)
+        if not _are_usual(_TYPES, text):
+            raise _refuse_types(path)
+        can_spill = _are_usual(_SPILL_TYPES, text)
         for depth, name, kind, place in _walk(file, root):
             if depth == 1 and kind == b"eimg_layer":
                 layers.append(_Layer(*_LAYER.unpack(_read(file, place[0], _LAYER.size))))
@@ -159,17 +191,20 @@ def _read_imagine(path: Path) -> Header:
                 if n_blocks > _MAX_BLOCKS:
                     raise BadInput(f"{path} has more than {_MAX_BLOCKS:,} blocks of pixels; {advise_conversion(path)}")
             elif name == b"externalrasterdms" or kind == b"imgexternalraster":
-                if not is_usual:
+                if not can_spill or kind != b"imgexternalraster":
                     raise _refuse_elsewhere(path)
                 # Those of smaller versions are named alike.
                 files[_find_spill(path, file, place, layers[-1] if depth == 2 else None)] = None
             elif depth == 2 and name == b"rasterdms":
+                if kind != b"edms_state":
+                    raise _refuse_types(path)
                 maps.setdefault(len(layers) - 1, place)
         for i, place in maps.items():
             _check_blocks(file, place, layers[i])
     if len({layer[:2] for layer in layers}) != 1:
         raise ValueError("it has no bands of one size")
-    return Header(IMAGINE, layers[0].rows, layers[0].cols, len(layers), tuple(files), {})
+    layout = tuple(layer.layout for layer in layers)
+    return Header(IMAGINE, layers[0].rows, layers[0].cols, len(layers), tuple(files), {}, layout)
 
 
 def _walk(file: BinaryIO, root: int) -> Iterator[tuple[int, bytes, bytes, tuple[int, int]]]:
@@ -188,10 +223,17 @@ def _walk(file: BinaryIO, root: int) -> Iterator[tuple[int, bytes, bytes, tuple[
         places += (depth, following), (depth + 1, child)
 
 
-def _has_usual_types(content: bytes) -> bool:
-    """Return whether GDAL finds the name of another file where it is looked for here."""
+def _are_usual(types: dict[bytes, bytes], content: bytes) -> bool:
+    """Return whether a file defines these types as they are read here, wherever it does."""
     known, end, _ = content.lower().partition(b"\0")
-    return bool(end) and all(known.count(text) == known.count(text[text.rindex(b"}") :]) for text in _SPILL_TYPES)
+    return bool(end) and all(
+        len(re.findall(rb"\}%b\b" % name, known)) == len(re.findall(rb"\{%b\}%b\b" % (fields, name), known))
+        for name, fields in types.items()
+    )
+
+
+def _refuse_types(path: Path) -> BadInput:
+    return BadInput(f"{path} describes its bands in another way than Imagine files do; {advise_conversion(path)}")
 
 
 def _refuse_elsewhere(path: Path) -> BadInput:
@@ -229,9 +271,8 @@ def _read(file: BinaryIO, start: int, n_bytes: int) -> bytes:
 
 
 def _find_envi_header(path: Path) -> Path | None:
-    """Return the header beside the pixels of an ENVI image, where GDAL looks for it."""
-    names = (Path(f"{home}{end}") for home in (path, path.with_suffix("")) for end in (".hdr", ".HDR"))
-    return next(filter(Path.is_file, names), None)
+    """Return what has the name of a header beside the pixels of an ENVI image; GDAL, too, takes the first."""
+    return next(filter(os.path.lexists, list_beside(path, (".hdr", ".HDR"))), None)
 
 
 def _read_envi(path: Path) -> Header:
@@ -253,7 +294,7 @@ def _read_envi(path: Path) -> Header:
         raise BadInput(f"{path} is {what}, and only plain images of ENVI are read; {advise_conversion(path)}")
     number = fields.get("data_type", "1")
     if number not in _ENVI_TYPES:
-        raise BadInput(f"{path} has samples of ENVI's type {number[:40]!r}; give real numbers of up to 32 bits")
+        raise BadInput(f"{path} has samples of ENVI's type {number[:40]!r}; give integers of up to 32 bits or floats")
     if fields.get("interleave", "bsq").lower() not in ("bsq", "bil", "bip"):
         raise ValueError("its interleave is none of bsq, bil and bip")
     rows, cols, n_bands = (_parse_whole(fields.get(name, "")) for name in ("lines", "samples", "bands"))
@@ -269,5 +310,5 @@ def _read_envi(path: Path) -> Header:
 
 def _parse_whole(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text):
-        raise ValueError("its header has a number that is none")
+        raise ValueError("a field of its header is not a number")
     return int(text)

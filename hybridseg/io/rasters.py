@@ -38,8 +38,9 @@ _NAMES_ALONG = """
 """
 _READ_ALONG = (*_NAMES_ALONG.split(), *_NAMES_ALONG.upper().split())
 _SLOW_ALONG, _MAX_SLOW_BYTES = (".imd", ".IMD", ".rpb", ".RPB", ".pvl", ".PVL"), 256_000
-# How a file .aux begins that GDAL opens.
-_ERDAS = b"EHFA_HEADER_TAG"
+
+ERDAS_MAGIC = b"EHFA_HEADER_TAG"
+"""How a file of ERDAS Imagine begins, and a `.aux` that GDAL opens."""
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -147,7 +148,7 @@ def sniff_format(path: str | os.PathLike[str]) -> str:
             return name
     if not head:
         raise BadInput(f"{path} is empty; give a JPEG, PNG or TIFF image")
-    # What has the name of such an image is none of another format that is meant.
+    # A file named like a JPEG, PNG or TIFF is probably damaged, not of another format.
     other = "" if path.suffix.lower() in IMAGE_SUFFIXES else f"; if GDAL reads it, {advise_conversion(path)}"
     raise BadInput(f"{path} is not a JPEG, PNG or TIFF image{other or '; give one that is'}")
 
@@ -254,25 +255,34 @@ def check_beside(path: Path) -> None:
             # GDAL finds the files of the raster for its mask, too; overviews beside it are left alone then.
             if _has_erdas_beside(beside) or (ending.lower() == ".msk" and _has_erdas_beside(path)):
                 raise BadInput(f"{beside} has a .aux of ERDAS Imagine beside it, which may name others; move that away")
-    for home in (path, path.with_suffix("")):
-        for ending in (*_READ_ALONG, *_SLOW_ALONG):
-            beside = Path(f"{home}{ending}")
-            try:
-                status = beside.stat()
-            except (OSError, ValueError):
-                continue
-            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-                raise BadInput(f"{beside} beside it is a pipe or device, not a file; move it away")
-            if ending in _SLOW_ALONG and status.st_size > _MAX_SLOW_BYTES:
-                raise BadInput(f"{beside} beside it is far larger than the description of an image; move it away")
+    for beside in list_beside(path, (*_READ_ALONG, *_SLOW_ALONG)):
+        try:
+            status = beside.stat()
+        except (OSError, ValueError):
+            continue
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise BadInput(f"{beside} beside it is a pipe or device, not a file; move it away")
+        if beside.name.endswith(_SLOW_ALONG) and status.st_size > _MAX_SLOW_BYTES:
+            raise BadInput(f"{beside} beside it is far larger than the description of an image; move it away")
+
+
+def list_beside(path: Path, endings: Sequence[str]) -> list[Path]:
+    """Return the names of files beside one: with each ending added to its name, and to that without its own.
+
+    Examples
+    --------
+    >>> [beside.name for beside in list_beside(Path("a/b.dat"), (".hdr", ".HDR"))]
+    ['b.dat.hdr', 'b.dat.HDR', 'b.hdr', 'b.HDR']
+    """
+    return [Path(f"{home}{ending}") for home in (path, path.with_suffix("")) for ending in endings]
 
 
 def _has_erdas_beside(path: Path) -> bool:
     """Return whether a file of ERDAS Imagine describes a raster; `check_beside` has seen that it ends."""
-    for beside in (Path(f"{home}{ending}") for home in (path, path.with_suffix("")) for ending in (".aux", ".AUX")):
+    for beside in list_beside(path, (".aux", ".AUX")):
         try:
             with beside.open("rb") as file:
-                if file.read(len(_ERDAS)).upper() == _ERDAS:
+                if file.read(len(ERDAS_MAGIC)).upper() == ERDAS_MAGIC:
                     return True
         except (OSError, ValueError):
             continue

@@ -1,5 +1,6 @@
 """ERDAS Imagine and ENVI files, which are copied as GeoTIFFs where a user names them."""
 
+import gzip
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from rasterio.enums import ColorInterp, Resampling
 
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import make_plan
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io import geotiffs, imgcheck
 from hybridseg.io.images import load_image
 from hybridseg.io.pairing import find_images
@@ -62,7 +63,7 @@ def refuse(path, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
 @pytest.mark.parametrize(("driver", "options"), KINDS)
 def test_the_copy_is_what_the_same_pixels_are_as_geotiff(tmp_path, driver, options, dtype, monkeypatch):
     monkeypatch.setattr(geotiffs, "_PART_BYTES", 1)
@@ -82,6 +83,20 @@ def test_the_copy_is_what_the_same_pixels_are_as_geotiff(tmp_path, driver, optio
             one, other = load_image(copy), load_image(wanted)
             assert np.array_equal(one.valid, other.valid) and np.array_equal(one.pixels, other.pixels)
         assert not copy.parent.exists()
+
+
+@pytest.mark.parametrize(("name", "driver"), [("a.img", "HFA"), ("a.dat", "ENVI"), ("a.jp2", "JP2OpenJPEG")])
+@pytest.mark.parametrize(
+    ("shape", "block"), [((1, 900), (16, 256)), ((900, 5), (256, 16)), ((33, 300), (48, 256)), ((300, 250), (256, 256))]
+)
+def test_the_tiles_of_low_and_narrow_copies_are_not_mostly_empty(tmp_path, monkeypatch, name, driver, shape, block):
+    monkeypatch.setattr(geotiffs, "_PART_BYTES", 1)
+    bands = np.random.default_rng(0).integers(0, 255, (2, *shape), np.uint8)
+    lossless = {"QUALITY": "100", "REVERSIBLE": "YES"} if driver == "JP2OpenJPEG" else {}
+    path = write_raster(tmp_path / name, bands, driver, **lossless)
+    with local_copy(path) as copy, quiet_rasterio(), rasterio.open(copy) as dataset:
+        assert dataset.block_shapes == [block, block]
+        assert np.array_equal(dataset.read(), bands)
 
 
 def test_results_are_those_of_the_geotiff(tmp_path, survey):
@@ -129,9 +144,23 @@ def test_a_mask_beside_it_stays(envi):
     change(header, ("data ignore value = 7", ""))
     with rasterio.open(path, "r+") as dataset:
         dataset.write_mask(mask)
-    assert path.with_name("old.dat.msk").is_file()
+    beside = path.with_name("old.dat.msk")
     with local_copy(path) as copy:
         assert np.array_equal(load_image(copy).valid, mask)
+    tag = geotiffs.make_tag(path)
+    beside.rename(path.with_name("old.dat.MSK"))
+    assert geotiffs.make_tag(path) != tag
+    path.with_name("old.dat.MSK").unlink()
+    assert geotiffs.make_tag(path) != tag
+
+
+@pytest.mark.parametrize(("name", "driver"), [("a.img", "HFA"), ("a.dat", "ENVI"), ("a.jp2", "JP2OpenJPEG")])
+def test_an_image_is_segmented_again_after_a_mask_was_put_beside_it(tmp_path, survey, name, driver):
+    path = write_raster(tmp_path / name, draw(), driver)
+    survey([path])
+    assert survey([path]).skipped == (path,)
+    write_raster(tmp_path / f"{name}.msk", np.full((1, 150, 170), 255, np.uint8), "GTiff")
+    assert [image.image_path for image in survey([path]).images] == [path]
 
 
 @pytest.mark.parametrize(
@@ -139,17 +168,19 @@ def test_a_mask_beside_it_stays(envi):
     [
         ("lines   = 150", "lines = 151", "old.dat has 76,500 bytes, and old.hdr says 77,010; copy both again"),
         ("header offset = 0", "header offset = 1", "and old.hdr says 76,501"),
-        ("lines   = 150", "lines = 1e2", "damaged or cut short"),
-        ("samples = 170", "samples = 0", "damaged or cut short"),
+        ("lines   = 150", "lines = 1e2", "a field of its header is not a number"),
+        ("samples = 170", "samples = 0", "its width, height or number of bands is out of range"),
         ("samples = 170", "", "damaged or cut short"),
         ("interleave = bsq", "interleave = tiles", "its interleave is none of bsq, bil and bip"),
-        ("data type = 1", "data type = 6", "has samples of ENVI's type '6'; give real numbers"),
+        ("data type = 1", "data type = 6", "has samples of ENVI's type '6'; give integers of up to 32 bits or floats"),
         ("bands   = 3\nh", "bands = 6000\nlines = 1\nsamples = 1\nh", "has 6,000 bands, more than the 5,000"),
         ("$", "file compression = 1\n", "is compressed, and only plain .* gdal_translate old.dat old.tif"),
         ("ENVI Standard", "ENVI Virtual Mosaic", "is of the type 'ENVI Virtual Mosaic', and only plain .* old.tif"),
         ("$", "class lookup = {0, 0, 0, 9, 9, 9}\nclasses = 2\n", "has a palette.* gdal_translate -expand rgb old.dat"),
         ("$", "".join(f"x{i} = 1\n" for i in range(6_000)), "old.hdr says more than 5,000 things"),
         ("$", "note = {\nlines = 2\n", "its header is unclear"),
+        ("header offset = 0", "x = } {\nheader offset = 5000\ny = }", "its header is unclear"),
+        ("data type = 1", "x = } {\ndata type = 12\ny = }", "its header is unclear"),
         ("lines   = 150", "lines = 4000000000\nlines = 150\nx = {", "damaged or cut short"),
     ],
 )
@@ -159,11 +190,25 @@ def test_what_is_no_plain_envi_image_is_refused(envi, before, after, message):
     refuse(path, message)
 
 
+def test_pixels_said_to_be_compressed_where_only_gdal_sees_it(envi):
+    path, header = envi
+    change(header, (r"\Z", "x = } {\nfile compression = 1\ny = }\n"))
+    path.write_bytes(gzip.compress(path.read_bytes()) + bytes(76_500))
+    refuse(path, "its header is unclear")
+
+
 def test_files_of_envi_that_are_named_wrongly(envi, tmp_path):
     path, header = envi
     refuse(header, "old.hdr is the header of an ENVI image; name the file of the pixels")
     os.mkfifo(tmp_path / "old.sta")
     refuse(path, "old.sta is a pipe or device")
+    (tmp_path / "old.sta").unlink()
+    os.mkfifo(tmp_path / "old.dat.hdr")
+    assert not needs_copy(path), "GDAL would wait for a header there"
+    with pytest.raises(BadInput, match="is neither an ERDAS Imagine nor an ENVI image"):
+        imgcheck.read_header(path)
+    (tmp_path / "old.dat.hdr").unlink()
+    assert needs_copy(path)
     header.write_text("no header")
     assert not needs_copy(path)
     shutil.copy(write_raster(tmp_path / "a.tif", draw(), "GTiff"), tmp_path / "a.dat")
@@ -183,11 +228,11 @@ def test_pixels_in_a_file_beside_an_imagine_file(tmp_path):
     spill.rename(tmp_path / "new.ige")
     with local_copy(renamed) as copy:
         assert np.array_equal(load_image(copy).pixels, draw().transpose(1, 2, 0))
-    with pytest.raises(Exception, match=r"there is no file .*big\.ige"), local_copy(path):
+    with pytest.raises(MissingInput, match=r"there is no file .*big\.ige"), local_copy(path):
         pass
     (tmp_path / "new.ige").rename(spill)
     content = path.read_bytes()
-    for name in (b"/b.ige", b"a/.ige", b"\\b.ige", b"x.tiff", b"x:.ige", b"b.ige\0"[::-1]):
+    for name in (b"/b.ige", b"a/.ige", b"\\b.ige", b"x.tiff", b"x:.ige", b"big.dat"):
         path.write_bytes(content.replace(b"big.ige", name.ljust(7, b"\0")))
         refuse(path, "has its pixels in a file that is not beside it; .*gdal_translate big.img big.tif")
     for before, after in (
@@ -195,6 +240,7 @@ def test_pixels_in_a_file_beside_an_imagine_file(tmp_path):
         (b"0:pcstring,}Emif", b"1:pcstring,}Emif"),
         (b"layerStackIndex,}ImgExternalRaster,", b"layerStackIndex;}ImgExternalRaster\0"),
         (b"fileName,2:LlayerStackValidFlagsOffset", b"filename,1:LlayerStackValidFlagsOffset"),
+        (b"ImgExternalRaster\0", b"Emif_String\0".ljust(18, b"\0")),
     ):
         path.write_bytes(content.replace(before, after))
         refuse(path, "not beside it")
@@ -259,6 +305,35 @@ def test_what_is_no_plain_imagine_image_is_refused(tmp_path, monkeypatch):
     refuse(tmp_path / "c.img", "has a palette")
     (tmp_path / "none").write_bytes(b"EHFA_HEADER_TAG\0")
     refuse(tmp_path / "none", "damaged or cut short")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"1:lblockWidth,1:lblockHeight,}Eimg_Layer,", b"1:lblockHeight,1:lblockWidth,}Eimg_Layer,"),
+        (b"1:lblockHeight,}Eimg_Layer,", b"1:lblockHeight;}Eimg_Layer,"),
+        (b"1:lsize,1:e2:false", b"1:lSIZ_,1:e2:false"),
+        (b"1:lnumvirtualblocks", b"2:lnumvirtualblocks"),
+        (b"Edms_State\0", b"Ehfa_Data\0\0"),
+    ],
+)
+def test_an_imagine_file_whose_types_are_not_the_usual_ones_is_refused(tmp_path, before, after):
+    path = write_raster(tmp_path / "a.img", draw(), "HFA")
+    content = path.read_bytes()
+    changed = re.sub(re.escape(before), lambda _: after, content, flags=re.IGNORECASE)
+    assert changed != content and len(changed) == len(content)
+    path.write_bytes(changed)
+    refuse(path, "describes its bands in another way than Imagine files do; .*gdal_translate a.img a.tif")
+
+
+def test_the_blocks_and_types_of_bands_are_those_that_gdal_reads(tmp_path):
+    for dtype in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"):
+        header = imgcheck.read_header(write_raster(tmp_path / "a.img", draw(dtype), "HFA"))
+        with quiet_rasterio(), rasterio.open(tmp_path / "a.img") as dataset:
+            header.check_same(dataset)
+            for layout in (((64, 32), dtype), ((64, 64), "complex64")):
+                with pytest.raises(ValueError, match="its header is unclear"):
+                    header._replace(layout=(layout,) * 3).check_same(dataset)
 
 
 @pytest.mark.parametrize("name", ["a.nc", "a.ecw", "a.sid", "a.asc", "a.dat"])

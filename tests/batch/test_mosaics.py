@@ -152,6 +152,19 @@ def test_a_mosaic_in_parts(tiles, tmp_path, monkeypatch):
         assert_same(copy, tmp_path / "whole.tif")
 
 
+@pytest.mark.parametrize(("shape", "block"), [((20, 600), (32, 256)), ((600, 20), (256, 32))])
+def test_a_low_or_narrow_mosaic_in_parts(tiles, monkeypatch, shape, block):
+    """The tiles of its copy are as low or narrow, and the parts are whole ones."""
+    monkeypatch.setattr(geotiffs, "_PART_BYTES", 1)
+    bands = np.random.default_rng(1).integers(8, 255, (1, *shape), np.uint8)
+    write_raster(tiles / "low.tif", bands, **PLACE)
+    whole = (0, 0, shape[1], shape[0])
+    (tiles / "low.vrt").write_text(mosaic([source("low.tif", 1, whole, taken=whole)], shape=shape))
+    with local_copy(tiles / "low.vrt") as copy, rasterio.open(copy) as dataset:
+        assert dataset.block_shapes == [block]
+        assert np.array_equal(dataset.read(), bands)
+
+
 def hostile(folder, kind):
     plain = source("a.tif", 1, (0, 0, 40, 30))
     secret = folder.parent / "secret.txt"

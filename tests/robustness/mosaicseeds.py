@@ -25,7 +25,7 @@ def copy_small(path: Path) -> None:
     geotiffs.copy_geotiff(whole, path.parent / OUT / "a.tif")
 
 
-def write_agencies(folder: Path) -> None:
+def write_imagine_envi(folder: Path) -> None:
     """Write Imagine files: plain, compressed, and with the pixels in another file; and ENVI."""
     import rasterio
 

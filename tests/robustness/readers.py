@@ -180,8 +180,8 @@ def load_archive(path: Path) -> None:
 
 
 PICTURES = "pictures/*"
-AGENCIES = "agencies/*.img agencies/*.hdr agencies/*.dat"
-MOSAICS = f"mosaics/*.vrt mosaics/*.jp2 mosaics/*.j2k {AGENCIES}"
+IMAGINE_ENVI = "imagine_envi/*.img imagine_envi/*.hdr imagine_envi/*.dat"
+MOSAICS = f"mosaics/*.vrt mosaics/*.jp2 mosaics/*.j2k {IMAGINE_ENVI}"
 LABELS = "labels/*.mat labels/*.png labels/*.tif"
 JSONS = "annotations/*.json texts/*.json results/*.json"
 VALUES = "texts/values/*.json"
@@ -207,10 +207,10 @@ READERS = tuple(
         ("io.lazyimages.open_lazily", PICTURES, lambda path: lazyimages.open_lazily(path)[2:9, 3:20]),
         ("io.bands.stack_bands", PICTURES, lambda path: stack_bands([path, path])[0][:]),
         ("io.mosaics.read_mosaic", "mosaics/*.vrt", mosaics.read_mosaic),
-        ("io.imgcheck.find_format", AGENCIES, imgcheck.find_format),
-        ("io.imgcheck.read_header", AGENCIES, lambda path: imgcheck.read_header(find_whole(path))),
+        ("io.imgcheck.find_format", IMAGINE_ENVI, imgcheck.find_format),
+        ("io.imgcheck.read_header", IMAGINE_ENVI, lambda path: imgcheck.read_header(find_whole(path))),
         ("io.geotiffs.is_copied", MOSAICS, geotiffs.is_copied),
-        ("io.geotiffs.copy_geotiff", f"{MOSAICS} mosaics/*.tif agencies/*.ige", copy_small, WRITES),
+        ("io.geotiffs.copy_geotiff", f"{MOSAICS} mosaics/*.tif imagine_envi/*.ige", copy_small, WRITES),
         ("io.geotiffs.read_shape", MOSAICS, lambda path: geotiffs.read_shape(find_whole(path))),
         ("io.geotiffs.make_tag", MOSAICS, lambda path: geotiffs.make_tag(find_whole(path))),
         ("io.labelled.load_labelled", "labels/map.png labels/map.tif", lambda path: load_labelled(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from mosaicseeds import write_agencies, write_mosaics
+from mosaicseeds import write_imagine_envi, write_mosaics
 
 from hybridseg.batch.manifest import MANIFEST_NAME, Entry, ImageFacts, Start
 from hybridseg.classes import ClassTable
@@ -38,7 +38,7 @@ TILE = 8
 def make_seeds(folder: Path) -> None:
     """Write all of them."""
     for make in (
-        write_pictures, write_mosaics, write_agencies, write_labels, write_texts, write_annotations, write_records,
+        write_pictures, write_mosaics, write_imagine_envi, write_labels, write_texts, write_annotations, write_records,
         write_database, write_classifier, write_networks, write_sam, write_module, write_manifest, write_results,
     ):  # fmt: skip
         home = folder / make.__name__.removeprefix("write_")
