@@ -12,7 +12,7 @@ import numpy as np
 # Samples of an image, and images, that are kept: in memory, never on disk.
 _MAX_SAMPLES, _MAX_IMAGES = 300, 9
 # Of each class: an image with as many learns by itself (docs/decisions/021-pixel-classifier.md).
-_ENOUGH_STROKES = 3
+_ENOUGH_STROKES = 2
 
 
 class Experience:
