@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import shutil
 import struct
 from collections.abc import Iterator
@@ -259,8 +260,10 @@ def _copy_mosaic(mosaic: Mosaic, target: Path) -> None:
         if mosaic.georeference and mosaic.georeference.transform:
             profile["transform"] = rasterio.Affine(*mosaic.georeference.transform)
         if mosaic.georeference and mosaic.georeference.crs:
-            # Of a name or an address, GDAL would read the file.
-            profile["crs"] = rasterio.crs.CRS.from_wkt(mosaic.georeference.crs)
+            # Of any other name, or an address, GDAL would read the file.
+            known = re.fullmatch(r"EPSG:(\d{1,6})", mosaic.georeference.crs)
+            crs = rasterio.crs.CRS
+            profile["crs"] = crs.from_epsg(int(known[1])) if known else crs.from_wkt(mosaic.georeference.crs)
         with (
             quiet_rasterio(),
             rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),

@@ -7,6 +7,7 @@ GDAL has formats that read other files or fetch from the network. So are the fil
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -148,6 +149,8 @@ def sniff_format(path: str | os.PathLike[str]) -> str:
             return name
     if not head:
         raise BadInput(f"{path} is empty; give a JPEG, PNG or TIFF image")
+    if head.startswith(b"PK\3\4"):
+        raise BadInput(f"{path} is an archive; unpack it, and give the images in it")
     # A file named like a JPEG, PNG or TIFF is probably damaged, not of another format.
     other = "" if path.suffix.lower() in IMAGE_SUFFIXES else f"; if GDAL reads it, {advise_conversion(path)}"
     raise BadInput(f"{path} is not a JPEG, PNG or TIFF image{other or '; give one that is'}")
@@ -161,7 +164,7 @@ def advise_conversion(path: Path) -> str:
     >>> advise_conversion(Path("survey/depth.nc"))
     'make a GeoTIFF of it: gdal_translate depth.nc depth.tif'
     """
-    return f"make a GeoTIFF of it: gdal_translate {path.name} {path.stem}.tif"
+    return f"make a GeoTIFF of it: {shlex.join(['gdal_translate', path.name, f'{path.stem}.tif'])}"
 
 
 def begins_as_image(head: bytes) -> bool:

@@ -134,6 +134,14 @@ def test_alpha_masks_and_other_sizes(tiles, tmp_path):
             assert_same(copy, path)
 
 
+def test_a_reference_system_by_its_number(tiles, tmp_path):
+    text = (tiles / "survey.vrt").read_text()
+    start, end = text.index("<SRS>"), text.index("</SRS>")
+    (tiles / "survey.vrt").write_text(f"{text[:start]}<SRS>EPSG:32611{text[end:]}")
+    with local_copy(tiles / "survey.vrt") as copy:
+        assert_same(copy, tmp_path / "whole.tif")
+
+
 def test_images_between_the_pixels_leave_no_gap(tiles):
     """A pixel is of the image in which its middle is."""
     write_raster(tiles / "plain.tif", np.tile(np.arange(1, 41, dtype=np.uint8), (1, 30, 1)))
