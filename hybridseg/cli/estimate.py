@@ -32,8 +32,8 @@ def estimate(console: Console, **settings: Any) -> None:
 
     A small, a typical and a large image of SOURCES, or fewer where sizes are alike, are segmented as segment would with
     the same options, in all processes of this machine at once, and what that took is scaled up to all images, or to
-    --megapixels of such images. Of a raster with a side above 8,000 pixels two parts from its middle are tried. Time is
-    CPU time where other programs ran too.
+    --megapixels of such images. SOURCES are JPEG, PNG and TIFF images of this machine. Of a raster with a side above
+    8,000 pixels two parts from its middle are tried. Time is CPU time where other programs ran too.
 
     Result: nothing is written.
 

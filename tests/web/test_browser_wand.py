@@ -88,6 +88,15 @@ def test_a_click_selects_and_a_second_one_applies(wand, drawn, truth):
     assert len(drawn()[0]) == 1
 
 
+def test_from_nothing_nothing_is_removed(wand):
+    wand.click(80, 80)
+    wand.page.click("#wand-remove")
+    wand.press("Escape")
+    assert wand.page.get_attribute("#wand-new", "aria-pressed") == "true"
+    wand.click(80, 80)
+    assert area(wand) > 0
+
+
 def test_dragging_grows_shift_adds_alt_removes(wand, drawn, truth):
     wand.draw((70, 70), (70, 190), (170, 190))
     grown = area(wand)

@@ -136,6 +136,8 @@ export class Wand {
   drop() {
     if (this.#area) this.#page.messages.rest();
     this.#area = this.#prompts = null;
+    // From nothing nothing can be removed.
+    if (this.#mode === "remove") this.#mode = "new";
     this.#show();
     this.schedule();
   }
