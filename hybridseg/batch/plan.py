@@ -105,7 +105,7 @@ def list_tasks(
                 f"has the same name as {other}; rename one of them, or run them apart with another --out",
             )
         else:
-            # What is no image, such as the header of one, does not keep it from its name.
+            # A file beside an image, such as its header, does not claim the name of the result.
             if is_image_name(path):
                 taken[target] = path
             tasks.append((i, path))

@@ -293,10 +293,13 @@ def test_they_are_taken_where_they_are_named(tiles, survey, job, tmp_path):
             pass
 
 
-def test_a_few_bytes_that_say_they_are_huge(tiles, tmp_path):
+def test_a_few_bytes_that_say_they_are_huge(tiles, tmp_path, monkeypatch):
     (tmp_path / "model.bin").write_bytes(b"model")
     sizes = struct.pack(">8IH3B", 10**6, 10**6, 0, 0, 20_000, 20_000, 0, 0, 1, 7, 1, 1)
     (tmp_path / "huge.j2k").write_bytes(b"\xff\x4f\xff\x51" + struct.pack(">2H", 2 + len(sizes) + 2, 0) + sizes)
     tasks = [(0, tmp_path / "huge.j2k"), (1, tiles / "survey.vrt")]
     job = TileJob((tmp_path / "model.bin",), Outputs(out_dir=tmp_path / "out", figures=None))
+    planned = []
+    monkeypatch.setattr(TileJob, "count_parts", lambda _, shape: planned.append(shape) or 1)
     assert read_shape(tasks[0][1]) == (10**6, 10**6) and divide_tasks(tasks, job, 2) == (tasks, [])
+    assert planned == [(60, 100)], "tiles of the other would take all of the memory"

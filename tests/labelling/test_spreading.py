@@ -134,6 +134,8 @@ def test_the_images_of_a_session_teach_one_another(stripes, draw, wait_for_job, 
                 previewer.preview(album.open(entry.id)[1], (0, 0, 96, 160), session.options, teach=teach)
             jobs.start(entry.id, 3, "run")
             wait_for_job(session, entry.id)
+        alone = json.loads(album.open(next(iter(album.entries)))[1].labels_by)
+        assert alone["settings"]["others"] == 0 and "taught_by" not in alone, "nobody taught the first"
         record = json.loads(album.open(entry.id)[1].labels_by)
         assert record.get("taught_by") == (["a.png"] if grows else None)
         assert record["settings"]["others"] == (others if grows else 0)
