@@ -28,6 +28,7 @@ from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import is_ours
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.remote import describe_source, find_tag, is_remote, needs_copy
+from hybridseg.io.trusted import PREFIX
 from hybridseg.machine import read_peak
 from hybridseg.models.cards import hash_file, parse_fields, stamp_file
 
@@ -332,7 +333,7 @@ def is_other(image: Path, entry: Entry) -> bool:
 
 def is_there(key: str) -> bool:
     """Return whether the image of a key is where it was; of one that lies elsewhere this is taken for granted."""
-    return "://" in key or key.startswith("/vsi") or Path(key).exists()
+    return "://" in key or key.startswith(("/vsi", PREFIX)) or Path(key).exists()
 
 
 def is_same(image: Path, facts: ImageFacts) -> bool:

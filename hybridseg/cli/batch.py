@@ -70,9 +70,9 @@ def segment(console: Console, **settings: Any) -> None:
 
     SOURCES are files, folders, patterns, and text files (.txt) with a path on each line; images may also lie on the web
     or in an archive (https://..., s3://..., /vsizip/...), and mosaics (.vrt), JPEG 2000 (.jp2, .j2k), ERDAS Imagine
-    (.img) and ENVI files may be named. Given again, the same command does only what is missing or has changed: images,
-    model or settings. An image that cannot be used, or that ends the process that works on it, does not stop the
-    others.
+    (.img) and ENVI files may be named. gdal:NAME is opened by GDAL, by any of its drivers: give it only what you trust.
+    Given again, the same command does only what is missing or has changed: images, model or settings. An image that
+    cannot be used, or that ends the process that works on it, does not stop the others.
 
     Result: for each image what semseg writes (tile classifiers) or infer (dense networks), and DIR/manifest.jsonl, in
     which each image has a line: what it was made of, by what, in how many seconds and how much memory, or why it

@@ -20,7 +20,6 @@ from hybridseg.io.labels.pngcheck import check_png
 from hybridseg.io.mosaics import Mosaic, Piece, is_within, read_mosaic
 from hybridseg.io.rasters import (
     IMAGE_SUFFIXES,
-    advise_conversion,
     check_beside,
     check_pixel_count,
     check_regular,
@@ -186,41 +185,49 @@ def _copy_jpeg2000(path: Path, target: Path) -> None:
 def _copy_raster(path: Path, target: Path) -> None:
     """Write an Imagine or an ENVI file as a GeoTIFF, whatever else it holds besides an image."""
     import rasterio
-    from rasterio.dtypes import in_dtype_range
-    from rasterio.windows import Window
 
-    settings = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_NUM_THREADS": "1"}
-    with refuse_damage(path), quiet_rasterio(), rasterio.Env(**settings):
+    with refuse_damage(path), quiet_rasterio():
         header = read_header(path)
         check_beside(path)
         # Nothing may ask for smaller versions, for which GDAL would open other files that it names.
         with rasterio.open(path, driver=header.driver) as dataset:
             header.check_same(dataset)
-            dtype, nodata = _check_bands(path, dataset)
-            pixel_bytes = header.n_bands * np.dtype(dtype).itemsize
-            _check_room(path, target, header.rows * header.cols * pixel_bytes)
-            profile = _set_up(header.rows, header.cols) | {
-                "height": header.rows, "width": header.cols, "count": header.n_bands, "dtype": dtype,
-                "crs": dataset.crs, "interleave": "pixel" if header.n_bands <= 4 else "band",
-            }  # fmt: skip
-            if not dataset.transform.is_identity:
-                profile["transform"] = dataset.transform
-            if nodata is not None and in_dtype_range(nodata, dtype):
-                profile["nodata"] = nodata
-            is_masked = {flag.name for flag in dataset.mask_flag_enums[0]}.isdisjoint(("all_valid", "nodata", "alpha"))
-            n_rows, n_cols = _plan_parts(header.cols, pixel_bytes)
-            with rasterio.open(target, "w", **profile) as copy:
-                copy.colorinterp = dataset.colorinterp
-                if dataset.gcps[0]:
-                    copy.gcps = dataset.gcps
-                if dataset.rpcs:
-                    copy.rpcs = dataset.rpcs
-                for top in range(0, header.rows, n_rows):
-                    for left in range(0, header.cols, n_cols):
-                        window = Window(left, top, min(n_cols, header.cols - left), min(n_rows, header.rows - top))
-                        copy.write(dataset.read(window=window), window=window)
-                        if is_masked:
-                            copy.write_mask(dataset.dataset_mask(window=window) != 0, window=window)
+            write_copy(path, dataset, target)
+
+
+def write_copy(path: Path, dataset: Any, target: Path) -> None:
+    """Write an open dataset, which a path stands for, as a tiled GeoTIFF, some rows at a time."""
+    import rasterio
+    from rasterio.dtypes import in_dtype_range
+    from rasterio.windows import Window
+
+    dtype, nodata = _check_bands(path, dataset)
+    n_rows, n_cols, n_bands = dataset.height, dataset.width, dataset.count
+    pixel_bytes = n_bands * np.dtype(dtype).itemsize
+    _check_room(path, target, n_rows * n_cols * pixel_bytes)
+    profile = _set_up(n_rows, n_cols) | {
+        "height": n_rows, "width": n_cols, "count": n_bands, "dtype": dtype, "crs": dataset.crs,
+        "interleave": "pixel" if n_bands <= 4 else "band",
+    }  # fmt: skip
+    if not dataset.transform.is_identity:
+        profile["transform"] = dataset.transform
+    if nodata is not None and in_dtype_range(nodata, dtype):
+        profile["nodata"] = nodata
+    is_masked = {flag.name for flag in dataset.mask_flag_enums[0]}.isdisjoint(("all_valid", "nodata", "alpha"))
+    part_rows, part_cols = _plan_parts(n_cols, pixel_bytes)
+    settings = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_NUM_THREADS": "1", "GDAL_PAM_ENABLED": "NO"}
+    with rasterio.Env(**settings), rasterio.open(target, "w", **profile) as copy:
+        copy.colorinterp = dataset.colorinterp
+        if dataset.gcps[0]:
+            copy.gcps = dataset.gcps
+        if dataset.rpcs:
+            copy.rpcs = dataset.rpcs
+        for top in range(0, n_rows, part_rows):
+            for left in range(0, n_cols, part_cols):
+                window = Window(left, top, min(part_cols, n_cols - left), min(part_rows, n_rows - top))
+                copy.write(dataset.read(window=window), window=window)
+                if is_masked:
+                    copy.write_mask(dataset.dataset_mask(window=window) != 0, window=window)
 
 
 def _check_bands(path: Path, dataset: Any) -> tuple[str, float | None]:
@@ -235,7 +242,10 @@ def _check_bands(path: Path, dataset: Any) -> tuple[str, float | None]:
         )
     # As texts, for NaN equals nothing.
     if len({str(value) for value in dataset.nodatavals}) > 1:
-        raise BadInput(f"{path} has bands with several nodata values; {advise_conversion(path)}")
+        raise BadInput(
+            f"{path} has bands with several nodata values; write it with one: "
+            f"gdal_translate -a_nodata VALUE {path.name} {path.stem}.tif"
+        )
     return kinds[0], dataset.nodata
 
 

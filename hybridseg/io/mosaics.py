@@ -17,7 +17,7 @@ from xml.etree import ElementTree  # nosec B405
 import numpy as np
 
 from hybridseg.errors import BadInput
-from hybridseg.io.rasters import GeoReference
+from hybridseg.io.rasters import GeoReference, advise_conversion
 from hybridseg.io.textfiles import read_whole
 
 _MAX_BYTES = 64 << 20
@@ -127,7 +127,7 @@ def read_mosaic(path: Path) -> Mosaic:
 
 
 def _advise(path: Path) -> str:
-    return f"if you trust it, make a GeoTIFF of it: gdal_translate {path.name} {path.stem}.tif"
+    return f"if you trust it, {advise_conversion(path)}"
 
 
 class _Unknown(ValueError):

@@ -17,8 +17,9 @@ from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 from hybridseg.io.locks import is_in_leftover
 from hybridseg.io.rasters import IMAGE_SUFFIXES
-from hybridseg.io.remote import as_source, describe_source, is_remote, list_archived, needs_copy
+from hybridseg.io.remote import as_source, describe_source, is_remote, list_archived, name_for_gdal, needs_copy
 from hybridseg.io.textfiles import read_lines
+from hybridseg.io.trusted import PREFIX, is_trusted
 
 logger = logging.getLogger(__name__)
 
@@ -202,8 +203,10 @@ def find_images(inputs: Iterable[Path], *, remote: bool = False) -> list[Path]:
         is_list = not is_remote(path) and path.suffix.lower() == ".txt" and path.is_file()
         images = _read_list(path) if is_list else _expand(path)
         if not remote and (other := next(filter(needs_copy, images), None)):
-            what = "no file of this machine" if is_remote(other) else "not a JPEG, PNG or TIFF image"
-            raise BadInput(f"{describe_source(other)} is {what}; `hybridseg segment` takes such images")
+            raise BadInput(
+                f"{describe_source(other)} is not a JPEG, PNG or TIFF image of this machine; `hybridseg segment` takes "
+                "such images"
+            )
         if wrong := next((image for image in images if "\0" in str(image)), None):
             raise BadInput(f"{path} names {str(wrong)!r}, as no file can be called; write a path on each line")
         if not images:
@@ -220,6 +223,8 @@ def _identify(image: Path) -> tuple[str, str]:
 
 def _expand(path: Path) -> list[Path]:
     """Return what a name, a folder or a pattern stands for; nothing where that matches no image."""
+    if is_trusted(path) and _is_pattern(pattern := Path(name_for_gdal(path))):
+        return [as_source(f"{PREFIX}{one}") for one in _match_pattern(pattern)]
     if is_remote(path):
         return _expand_archive(path) or [path]
     # First not by methods of Path, which fail for what no file can be called.
@@ -258,7 +263,8 @@ def _explain_nothing(path: Path, place: str = "") -> MissingInput:
         return MissingInput(
             f"{path}{place} has no image itself, but its subfolders do; give '{path}/**/*{below.suffix}', quoted"
         )
-    return MissingInput(f"{path}{place} matches no image; images end in {', '.join(IMAGE_SUFFIXES)}")
+    advice = "name another file" if is_trusted(path) else f"images end in {', '.join(IMAGE_SUFFIXES)}"
+    return MissingInput(f"{path}{place} matches no image; {advice}")
 
 
 def _read_list(path: Path) -> list[Path]:

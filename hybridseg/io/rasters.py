@@ -157,14 +157,15 @@ def sniff_format(path: str | os.PathLike[str]) -> str:
 
 
 def advise_conversion(path: Path) -> str:
-    """Return the command that makes an image that is read here of what GDAL reads.
+    """Return how an image is used that GDAL reads, and this program does not of itself.
 
     Examples
     --------
     >>> advise_conversion(Path("survey/depth.nc"))
-    'make a GeoTIFF of it: gdal_translate depth.nc depth.tif'
+    'make a GeoTIFF of it: gdal_translate depth.nc depth.tif (`hybridseg segment` also takes gdal:survey/depth.nc)'
     """
-    return f"make a GeoTIFF of it: {shlex.join(['gdal_translate', path.name, f'{path.stem}.tif'])}"
+    command = shlex.join(["gdal_translate", path.name, f"{path.stem}.tif"])
+    return f"make a GeoTIFF of it: {command} (`hybridseg segment` also takes {shlex.quote(f'gdal:{path}')})"
 
 
 def begins_as_image(head: bytes) -> bool:

@@ -1,8 +1,8 @@
 """Images that are copied before they are read: on the web, in an object store or an archive, or of other formats.
 
 What is no file of this machine is named as GDAL names it, ``/vsicurl/https://...``, ``/vsis3/...``, ``/vsizip/...``, or
-by its address. Only what a user names so is fetched, and then it is a file like any other: nothing else here opens such
-a path.
+by its address; and what only GDAL knows how to open as ``gdal:NAME``. Only what a user names so is fetched, and then it
+is a file like any other: nothing else here opens such a path.
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
-from hybridseg.io.damage import hush
+from hybridseg.io.damage import hush, refuse_damage
 from hybridseg.io.downloads import ask_headers
-from hybridseg.io.geotiffs import copy_geotiff, is_copied, make_tag
+from hybridseg.io.geotiffs import copy_geotiff, is_copied, make_tag, write_copy
 from hybridseg.io.geotiffs import read_shape as read_copied_shape
 from hybridseg.io.images import describe_image
 from hybridseg.io.locks import own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS, IMAGE_SUFFIXES
+from hybridseg.io.trusted import PREFIX, find_file, is_trusted, open_trusted, place
 
 _SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3/", "gs": "vsigs/", "az": "vsiaz/"}
 _ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
 _STORES = "vsicurl|vsis3|vsigs|vsiaz|vsiadls|vsioss|vsiswift|vsihdfs|vsiwebhdfs"
-_REMOTE = re.compile(rf"^/({_ARCHIVES}|{_STORES})/")
+_REMOTE = re.compile(rf"^(/({_ARCHIVES}|{_STORES})/|{PREFIX})")
 _NESTED = re.compile(rf"^((?:/(?:{_ARCHIVES})/+)+)(?![/{{])")
 # How long GDAL waits, how often it tries again, and that it neither looks for other files nor keeps what it fetched:
 # the next run may find another file of the same name.
@@ -63,7 +65,12 @@ def as_source(text: str) -> Path:
     /vsizip/data/a.zip/b.tif
     >>> print(as_source("survey/*/"))
     survey/*/*
+    >>> print(as_source("gdal:https://x.org/a.jp2"))
+    gdal:/vsicurl/https:/x.org/a.jp2
     """
+    if is_trusted(text):
+        name = text.removeprefix(PREFIX)
+        return Path(f"{PREFIX}{place(name) if find_file(name) else as_source(name)}")
     scheme, sign, rest = text.partition("://")
     if sign and scheme.lower() in _SCHEMES:
         return Path(f"/{_SCHEMES[scheme.lower()]}{rest}")
@@ -76,7 +83,7 @@ def as_source(text: str) -> Path:
 
 
 def is_remote(path: Path) -> bool:
-    """Return whether a path is one of GDAL, as `as_source` makes it."""
+    """Return whether a path is one that GDAL alone knows, as `as_source` makes it."""
     return _REMOTE.match(str(path)) is not None
 
 
@@ -98,8 +105,9 @@ def name_for_gdal(path: Path) -> str:
     >>> name_for_gdal(as_source("/vsizip//vsicurl/https://x.org/a.zip/b.tif"))
     '/vsizip//vsicurl/https://x.org/a.zip/b.tif'
     """
-    text = re.sub(rf"/({_ARCHIVES})/(?![/{{])", r"/\1//", str(path))
-    return re.sub(r"(https?|ftp):/(?!/)", r"\1://", text)
+    text = re.sub(rf"/({_ARCHIVES})/(?![/{{])", r"/\1//", str(path).removeprefix(PREFIX))
+    # HDF5:"a.h5"://group.
+    return re.sub(r"""((?:https?|ftp):|":)/(?!/)""", r"\1//", text)
 
 
 def without_key(path: Path) -> Path:
@@ -123,7 +131,10 @@ def describe_source(path: Path) -> str:
     >>> describe_source(as_source("https://x.org/a.tif?signature=1.2"))
     'https://x.org/a.tif'
     """
-    return name_for_gdal(without_key(path)).removeprefix("/vsicurl/") if is_remote(path) else str(path)
+    if not is_remote(path):
+        return str(path)
+    start = PREFIX if is_trusted(path) else ""
+    return start + name_for_gdal(without_key(path)).removeprefix("/vsicurl/")
 
 
 def list_archived(path: Path) -> list[Path]:
@@ -152,11 +163,14 @@ def find_tag(path: Path) -> str:
     """Return what tells whether an image that is copied has changed, where that is cheap; empty where it is not.
 
     Of a mosaic its text, and sizes and times of its images. Of a file on the web what its server says (ETag, or the
-    time of its modification, and its size), of one in an archive on this machine size and time of the archive.
+    time of its modification, and its size), of one in an archive on this machine size and time of the archive, and of
+    what GDAL is trusted with those of the file alone.
     """
     if not is_remote(path):
         return make_tag(path)
     name = name_for_gdal(path)
+    if is_trusted(path) and (file := find_file(name)):
+        return f"{file.stat().st_size} {file.stat().st_mtime_ns}"
     if found := re.match(r"^/vsicurl/(https?://.*)", name):
         try:
             headers = ask_headers(found[1])
@@ -226,7 +240,11 @@ def local_copy(path: Path) -> Iterator[Path]:
     remove_leftovers(home)
     with own_partial(home) as folder:
         folder.mkdir(mode=0o700)
-        if is_remote(path):
+        if is_trusted(path):
+            target = folder / f"{without_key(path).stem}.tif"
+            with _opening(path) as dataset:
+                write_copy(path, dataset, target)
+        elif is_remote(path):
             target = folder / without_key(path).name
             _fetch(path, target)
         else:
@@ -273,6 +291,18 @@ def _asking(path: Path) -> Iterator[str]:
 
 
 @contextmanager
+def _opening(path: Path) -> Iterator[Any]:
+    """Yield the open dataset of what GDAL is trusted with."""
+    remedy = "see that it is there, and that this GDAL knows its format"
+    with (
+        _asking(path) as name,
+        refuse_damage(describe_source(path), what="cannot be read by GDAL", remedy=remedy),
+        open_trusted(name) as dataset,
+    ):
+        yield dataset
+
+
+@contextmanager
 def _limit_files(n_bytes: int) -> Iterator[None]:
     """Let this process write no larger file meanwhile: GDAL unpacks an archive without asking what it holds."""
     before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -292,7 +322,10 @@ def _measure_source(path: Path) -> tuple[tuple[int, int], int]:
     import rasterio
     from rasterio.errors import RasterioIOError
 
-    name, reasons = name_for_gdal(path), []
+    name, reasons = name_for_gdal(path), list[RasterioIOError]()
+    if is_trusted(path):
+        with _opening(path) as dataset:
+            return dataset.shape, 0
     for driver in FORMATS:
         try:
             with rasterio.open(name, driver=driver) as dataset:

@@ -341,5 +341,6 @@ def test_of_other_formats_the_message_says_how_to_convert_them(tmp_path, survey,
     (tmp_path / name).write_bytes(b"CDF\1 and so on")
     [problem] = survey([tmp_path / name]).problems
     assert problem.message == (
-        f"is not a JPEG, PNG or TIFF image; if GDAL reads it, make a GeoTIFF of it: gdal_translate {name} a.tif"
+        f"is not a JPEG, PNG or TIFF image; if GDAL reads it, make a GeoTIFF of it: gdal_translate {name} a.tif "
+        f"(`hybridseg segment` also takes gdal:{tmp_path / name})"
     )

@@ -281,7 +281,9 @@ def test_they_are_taken_where_they_are_named(tiles, survey, job, tmp_path):
     (tmp_path / "some.txt").write_text("tiles/survey.vrt\n")
     paths = find_images([tmp_path / "some.txt"], remote=True)
     assert [path.name for path in paths] == ["survey.vrt"]
-    with pytest.raises(BadInput, match="not a JPEG, PNG or TIFF image; `hybridseg segment` takes such images"):
+    with pytest.raises(
+        BadInput, match="not a JPEG, PNG or TIFF image of this machine; `hybridseg segment` takes such images"
+    ):
         find_images(paths)
     with pytest.raises(BadInput, match="say where the results go, with --out"):
         run_jobs(paths, job)

@@ -1,0 +1,117 @@
+"""What GDAL opens by itself, where a person says so: `gdal:depth.nc`."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from rasterio.transform import from_origin
+
+from hybridseg.errors import BadInput, HybridSegError, MissingInput
+from hybridseg.io.images import read_image
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.pairing import find_images
+from hybridseg.io.rasters import read_georeference
+from hybridseg.io.remote import as_source, describe_source, find_tag, local_copy, read_shape
+
+PLACE = from_origin(500_000, 4_000_000, 2, 2)
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write an image in a format of GDAL, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(name, driver, *, n_bands=1, dtype="uint8", nodata=None, **settings):
+        values = np.arange(n_bands * 6 * 8).reshape(n_bands, 6, 8).astype(dtype)
+        profile = {"height": 6, "width": 8, "count": n_bands, "dtype": dtype, "crs": "EPSG:32611", "transform": PLACE}
+        with rasterio.open("source.tif", "w", driver="GTiff", **profile, nodata=nodata) as dataset:
+            dataset.write(values)
+        rasterio.shutil.copy("source.tif", name, driver=driver, **settings)
+        Path("source.tif").unlink()
+        return np.moveaxis(values, 0, 2)
+
+    return write
+
+
+def find(*texts):
+    find_tag.cache_clear()
+    return find_images(map(as_source, texts), remote=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "driver", "settings"),
+    [
+        ("depth.nc", "netCDF", {"dtype": "float32", "nodata": 3}),
+        ("depth.asc", "AAIGrid", {"dtype": "float32", "nodata": 3}),
+        ("photo.bmp", "BMP", {"n_bands": 3}),
+        ("photo.ntf", "NITF", {"n_bands": 3}),
+    ],
+)
+def test_any_format_is_read_with_its_place_and_its_gaps(write, name, driver, settings):
+    values = write(name, driver, **settings)
+    (source,) = find(f"gdal:{name}")
+    assert read_shape(source) == (6, 8)
+    with local_copy(source) as path:
+        assert path.stem == name.partition(".")[0]
+        assert np.array_equal(read_image(path), values)
+        with rasterio.open(path) as copy:
+            assert copy.crs.to_epsg() == 32611 and copy.transform == PLACE and copy.nodata == settings.get("nodata")
+            assert read_georeference(copy) is not None
+
+
+def test_a_part_of_a_file_is_named_as_gdal_names_it(write, tmp_path):
+    values = write("many.nc", "netCDF", n_bands=3, FORMAT="NC4")
+    with pytest.raises(BadInput, match=r"has several images; name one: gdal:netcdf:\S+many\.nc:Band1, gdal:netcdf:"):
+        read_shape(*find("gdal:many.nc"))
+    for text in ("gdal:NETCDF:many.nc:Band2", 'gdal:NETCDF:"many.nc":Band2', 'gdal:HDF5:"many.nc"://Band2'):
+        (source,) = find(text)
+        # Workers may run in another folder.
+        assert str(tmp_path) in describe_source(source)
+        # The rows of netCDF lie in the file from south to north, which its own driver turns round.
+        step = -1 if "HDF5" in text else 1
+        with local_copy(source) as path:
+            assert np.array_equal(read_image(path)[::step], values[..., 1:2])
+
+
+def test_a_pattern_and_a_list_stand_for_files(write, tmp_path):
+    for name in ("a.asc", "b.asc"):
+        write(name, "AAIGrid", dtype="float32")
+    expected = [f"gdal:{tmp_path / name}" for name in ("a.asc", "b.asc")]
+    (tmp_path / "some.txt").write_text("gdal:a.asc\ngdal:b.asc\n")
+    for sources in (find("gdal:*.asc"), find("some.txt"), find("gdal:a.asc", "gdal:*.asc")):
+        assert list(map(str, sources)) == expected
+    with pytest.raises(MissingInput, match=r"gdal:\*\.grd matches no image; name another file"):
+        find("gdal:*.grd")
+    with pytest.raises(BadInput, match=r"a\.asc is not a JPEG, PNG or TIFF image of this machine"):
+        find_images([as_source("gdal:a.asc")])
+
+
+def test_a_file_is_done_once_and_again_where_it_has_changed(write, survey, tmp_path):
+    write("photo.bmp", "BMP", n_bands=3)
+    sources = find("gdal:photo.bmp")
+    assert [image.written[0].name for image in survey(sources).images] == ["photo_threshold.png"]
+    assert read_labelmap(tmp_path / "out" / "photo_threshold.png").labels.shape == (6, 8)
+    assert survey(sources).skipped == tuple(sources)
+    os.utime("photo.bmp", (1, 1))
+    assert len(survey(sources).images) == 1
+
+
+@pytest.mark.parametrize("name", ["missing.nc", "words.txt", ""])
+def test_what_gdal_cannot_read_is_a_problem_of_that_image(write, survey, tmp_path, name):
+    write("photo.bmp", "BMP", n_bands=3)
+    (tmp_path / "words.txt").write_text("no image")
+    result = survey(find(f"gdal:{name}", "gdal:photo.bmp"))
+    assert len(result.images) == 1
+    (problem,) = result.problems
+    assert problem.where.startswith("gdal:") and "cannot be read by GDAL (" in problem.message
+
+
+def test_only_who_says_so_trusts(write, tmp_path):
+    """Without the prefix GDAL may not choose, and the message says how it may."""
+    write("photo.bmp", "BMP", n_bands=3)
+    (source,) = find("photo.bmp")
+    with pytest.raises(HybridSegError, match=r"also takes gdal:photo\.bmp"), local_copy(source) as path:
+        read_image(path)
