@@ -136,6 +136,12 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
     "compare the results of two people or runs.",
 )
 @click.option(
+    "--fetch",
+    is_flag=True,
+    help="With --review: also show images of a run that are on the web, in archives or read by GDAL alone; each is "
+    "copied to DIR/copied_images when it is opened. Only where you trust who made the run.",
+)
+@click.option(
     "--port",
     type=int,
     default=0,
@@ -186,6 +192,8 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
         raise click.UsageError("--model suggests labels to a person who draws; leave it out with --review.")
     if review_dir and (settings["sam_encoder"] or settings["sam_decoder"]):
         raise click.UsageError("--sam-encoder and --sam-decoder are for the smart wand; leave them out with --review.")
+    if settings["fetch"] and not review_dir:
+        raise click.UsageError("--fetch is for --review; segment fetches images that are named.")
     if settings["masks_dir"] and (settings["import_path"] or settings["review_dir"]):
         raise click.UsageError("Give --masks alone, without --import or --review.")
     from hybridseg.web.serve import check_host, find_usual_port
@@ -207,13 +215,15 @@ def _serve_review(console: Console, folders: tuple[Path, ...], settings: dict[st
     from hybridseg.web.serve import open_comparison_page, open_review_page, serve
 
     if len(folders) > 1:
-        review = ReviewSession(*folders, images_dir=settings["images_dir"], progress=console.progress)
+        review = ReviewSession(
+            *folders, images_dir=settings["images_dir"], fetch=settings["fetch"], progress=console.progress
+        )
         serve(partial(open_comparison_page, review), **where)
         return
     if settings["images_dir"]:
         raise click.UsageError("--images is for --review A B; results of one folder are shown on their own images.")
     judging = Judging(
-        ReviewSession(*folders, progress=console.progress),
+        ReviewSession(*folders, fetch=settings["fetch"], progress=console.progress),
         table=read_table(settings["labels_path"], settings["colors_path"]),
         out_dir=settings["out_dir"],
         annotator=settings["annotator"],

@@ -240,25 +240,36 @@ def local_copy(path: Path) -> Iterator[Path]:
     remove_leftovers(home)
     with own_partial(home) as folder:
         folder.mkdir(mode=0o700)
+        target = folder / name_copy(path)
         if is_trusted(path):
-            target = folder / f"{without_key(path).stem}.tif"
             with _opening(path) as dataset:
                 write_copy(path, dataset, target)
         elif is_remote(path):
-            target = folder / without_key(path).name
             _fetch(path, target)
         else:
-            target = folder / f"{path.stem}.tif"
             copy_geotiff(path, target)
         yield target
 
 
+def name_copy(path: Path) -> str:
+    """Return what the copy of an image is called for which `needs_copy` holds.
+
+    Examples
+    --------
+    >>> name_copy(as_source("https://x.org/a.jpg?key=1")), name_copy(Path("b.vrt")), name_copy(as_source("gdal:/c.nc"))
+    ('a.jpg', 'b.tif', 'c.tif')
+    """
+    path = without_key(path)
+    return path.name if is_remote(path) and not is_trusted(path) else f"{path.stem}.tif"
+
+
 def _fetch(path: Path, target: Path) -> None:
-    with _asking(path) as name:
+    with _asking(path):
         import rasterio.shutil
         from rasterio._err import CPLE_BaseError
 
-        most = max(_LEAST_BYTES, 2 * _measure_source(path)[1])
+        _, n_bytes, name = _measure_source(path)
+        most = max(_LEAST_BYTES, 2 * n_bytes)
         try:
             with _limit_files(most):
                 rasterio.shutil.copyfiles(name, target)
@@ -314,8 +325,8 @@ def _limit_files(n_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
 
 
-def _measure_source(path: Path) -> tuple[tuple[int, int], int]:
-    """Return rows and columns of a remote image, and how many bytes its pixels take.
+def _measure_source(path: Path) -> tuple[tuple[int, int], int, str]:
+    """Return rows and columns of a remote image, how many bytes its pixels take, and by which name GDAL reads it.
 
     It must be of a format that is read here: others could make GDAL read yet other files.
     """
@@ -325,17 +336,20 @@ def _measure_source(path: Path) -> tuple[tuple[int, int], int]:
     name, reasons = name_for_gdal(path), list[RasterioIOError]()
     if is_trusted(path):
         with _opening(path) as dataset:
-            return dataset.shape, 0
-    for driver in FORMATS:
-        try:
-            with rasterio.open(name, driver=driver) as dataset:
-                # The one type that numpy does not know; it is refused later.
-                kind = np.dtype(dataset.dtypes[0].replace("complex_int16", "complex64"))
-                return dataset.shape, int(dataset.width * dataset.height * dataset.count * kind.itemsize)
-        except RasterioIOError as error:
-            reasons.append(error)
-    if "not recognized as being in a supported" in str(reasons[0]):
-        is_archived = re.match(rf"^/({_ARCHIVES})/", name)
-        advice = "name one in the archive (/vsizip/a.zip/b.jpg)" if is_archived else "give one that is"
-        raise BadInput(f"{describe_source(path)} is not a JPEG, PNG or TIFF image; {advice}")
-    raise reasons[0]
+            return dataset.shape, 0, name
+    # The second for servers that send files only as a whole.
+    for way in dict.fromkeys((name, name.replace("/vsicurl/", "/vsicurl_streaming/"))):
+        for driver in FORMATS:
+            try:
+                with rasterio.open(way, driver=driver) as dataset:
+                    # The one type that numpy does not know; it is refused later.
+                    kind = np.dtype(dataset.dtypes[0].replace("complex_int16", "complex64"))
+                    n_bytes = int(dataset.width * dataset.height * dataset.count * kind.itemsize)
+                    return dataset.shape, n_bytes, way
+            except RasterioIOError as error:
+                reasons.append(error)
+        if "not recognized as being in a supported" not in str(reasons[0]):
+            raise reasons[0]
+    is_archived = re.match(rf"^/({_ARCHIVES})/", name)
+    advice = "name one in the archive (/vsizip/a.zip/b.jpg)" if is_archived else "give one that is"
+    raise BadInput(f"{describe_source(path)} is not a JPEG, PNG or TIFF image; {advice}")

@@ -16,6 +16,7 @@ from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.locks import remove_leftovers
 from hybridseg.io.rasters import check_regular
+from hybridseg.labelling.copies import Copies
 from hybridseg.labelling.entries import ImageEntry, OpenImage, name_opaquely
 from hybridseg.labelling.shelf import Shelf
 from hybridseg.labelling.thumbnails import Thumbnails
@@ -40,6 +41,8 @@ class Album:
         None: results go beside each image.
     person : pathlib.Path
         The folder of one person, below that; the class list is kept above it, for all of them.
+    copies : Copies
+        Which of the images are copied when they are opened.
 
     Raises
     ------
@@ -63,9 +66,12 @@ class Album:
         table: ClassTable | None = None,
         out_dir: Path | None = None,
         person: Path = Path(),
+        copies: Copies | None = None,
     ) -> None:
+        self._copies = copies or Copies()
         for path in image_paths:
-            check_regular(path)
+            if not self._copies.lacks(path):
+                check_regular(path)
         self.shelf = Shelf(out_dir, person)
         _refuse_same_targets(image_paths, self.shelf)
         for home in {self.shelf.home(path) for path in image_paths}:
@@ -104,6 +110,7 @@ class Album:
         opened = entry.opened
         if opened is not None and self._recent[-1:] == [image_id]:
             return entry, opened
+        self._copies.fetch(entry.path)
         with self.lock:
             opened = entry.opened
             if opened is None:

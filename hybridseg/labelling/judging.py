@@ -57,7 +57,8 @@ class Judging:
     ) -> None:
         self.review, self._by = review, annotator or ""
         person = find_own_folder(annotator)
-        album = Album([item.image_path for item in review.sort_items()], table=table, out_dir=out_dir, person=person)
+        image_paths = [item.image_path for item in review.sort_items()]
+        album = Album(image_paths, table=table, out_dir=out_dir, person=person, copies=review.copies)
         if album.table is None:
             album.use_classes(review.table, save=False)
         self.session = LabelSession(album, options=options, window=window, figures=figures)

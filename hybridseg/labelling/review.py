@@ -15,7 +15,7 @@ from hybridseg.batch.results import ENTROPY, average_known, find_disagreement, r
 from hybridseg.classes import VOID, ClassTable, labels_to_seeds
 from hybridseg.confusion import count_confusion
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, join_names
-from hybridseg.io.images import ImageInfo, describe_image
+from hybridseg.io.images import ImageInfo
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.pairing import (
@@ -28,6 +28,7 @@ from hybridseg.io.pairing import (
     result_kind,
 )
 from hybridseg.io.windows import ImageWindows, open_windows
+from hybridseg.labelling.copies import Copies
 from hybridseg.labelling.entries import name_opaquely
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
 from hybridseg.progress import Progress, no_progress
@@ -94,6 +95,8 @@ class ReviewSession:
         The results of another person or run, to compare with those in `folder`.
     images_dir : pathlib.Path or None
         Where the images of the two are, if neither beside them nor where a run or `label --annotator` had them.
+    fetch : bool
+        Show images of a run, too, that are on the web, in archives or opened by GDAL alone, see `Copies`.
     progress : Progress
         Over the images: all results are read once.
 
@@ -109,28 +112,34 @@ class ReviewSession:
         other: Path | None = None,
         *,
         images_dir: Path | None = None,
+        fetch: bool = False,
         progress: Progress = no_progress,
     ) -> None:
         self.folder, self.sides = folder, ("Manual", "Automatic")
         self.problems: list[Problem] = []
+        self.copies = Copies(may_fetch=fetch)
         self.table: ClassTable | None = None
         self._items: dict[str, ReviewItem] = {}
         self._recent: list[str] = []
         self._lock = threading.RLock()
         if other is None:
-            items = _find_items(folder)
+            items = _find_items(folder, self.copies)
         else:
             self.sides = _name_sides(folder, other)
-            items, alone = _find_shared(folder, other, images_dir)
+            items, alone = _find_shared(folder, other, images_dir, self.copies)
             self.problems += alone
+        if left_out := self.copies.left_out:
+            what = f"names images that lie elsewhere ({len(left_out)}): {join_names(left_out)}"
+            advice = "--fetch shows them, if you trust who made the run"
+            self.problems.insert(0, Problem(str(folder), f"{what}; {advice}"))
         for item in progress(items, label="comparing"):
             try:
-                info = describe_image(item.image_path)
-                item.shape = info.shape
-                self._measure(item, info)
+                self._measure(item)
                 self._items[item.id] = item
             except HybridSegError as error:
                 self.problems.append(Problem.of(item.image_path.name, error))
+        if not self._items and self.copies.left_out:
+            raise MissingInput(str(self.problems[0]))
         if not self._items:
             reason = f" ({self.problems[0]})" if self.problems else ""
             if other is not None:
@@ -166,6 +175,7 @@ class ReviewSession:
                 "kappa": item.kappa,
                 "uncertainty": item.uncertainty,
                 "has": item.layers,
+                "here": not self.copies.lacks(item.image_path),
             }
             for item in self.sort_items()
         ]
@@ -181,7 +191,7 @@ class ReviewSession:
         with self._lock:
             item.manual_path, item.maps, item.manual_made_by = path, None, None
             item.disagreement = item.kappa = None
-            self._measure(item, describe_image(item.image_path))
+            self._measure(item)
 
     def list_confusions(self, image_id: str) -> list[dict[str, Any]]:
         """Return which classes are confused with which, the most pixels first."""
@@ -215,8 +225,11 @@ class ReviewSession:
 
         return draw_map_tile(view, pair.windows.shape, _DIFFERS if is_mark else self.table, tile, keep_thin=is_mark)
 
-    def _measure(self, item: ReviewItem, info: ImageInfo) -> None:
+    def _measure(self, item: ReviewItem) -> None:
+        info = self.copies.describe(item.image_path)
         maps = self._read_maps(item, info)
+        # Without results only where they were taken away meanwhile.
+        item.shape = info.shape if info else next((labels.shape for labels in maps.values()), item.shape)
         if "disagreement" in maps:
             assert self.table is not None
             manual = np.where(maps["automatic"] == VOID, VOID, maps["manual"])
@@ -229,13 +242,16 @@ class ReviewSession:
             known = average_known(read_confidence(item.confidence_path))
             item.uncertainty = None if known is None else 1 - known
 
-    def _read_maps(self, item: ReviewItem, info: ImageInfo) -> dict[str, np.ndarray]:
+    def _read_maps(self, item: ReviewItem, info: ImageInfo | None) -> dict[str, np.ndarray]:
+        """Return the label maps of an image, and where they differ; they have its size, where it is here already."""
         maps = {}
         for name, path in (("manual", item.manual_path), ("automatic", item.automatic_path)):
             if path is None:
                 continue
             found = read_labelmap(path, with_seeds=False)
             own = found.require_table(path)
+            rows, cols = found.labels.shape
+            info = info or ImageInfo(item.image_path, "", rows, cols, 3, "uint8", 1, None)
             check_size(path, found.labels.shape, info)
             self.table = own if self.table is None else self.table.union(own)
             maps[name] = found.labels_as(self.table)
@@ -249,6 +265,7 @@ class ReviewSession:
 
     def _open(self, image_id: str) -> OpenPair:
         item = self.find(image_id)
+        self.copies.fetch(item.image_path)
         with self._lock:
             if item.maps is None:
                 windows = open_windows(item.image_path)
@@ -274,15 +291,15 @@ def _find_results(folder: Path) -> dict[str, dict[str, list[Path]]]:
     return results
 
 
-def _find_run(folder: Path) -> dict[Path, dict[str, float]]:
+def _find_run(folder: Path, copies: Copies) -> dict[Path, dict[str, float]]:
     """Return the images of a run of `segment`, which lie elsewhere, with what it measured."""
     entries = [entry for entry in Manifest.read(folder).entries.values() if entry.result == DONE]
-    return {Path(entry.image): entry.measures for entry in entries}
+    return {path: entry.measures for entry in entries if (path := copies.place(entry.image, folder))}
 
 
-def _find_items(folder: Path) -> list[ReviewItem]:
+def _find_items(folder: Path, copies: Copies) -> list[ReviewItem]:
     """Find the images that have a result: the first manual one, and the newest automatic one."""
-    results, run = _find_results(folder), _find_run(folder)
+    results, run = _find_results(folder), _find_run(folder, copies)
     for image_path in run:
         # Perhaps with manual results beside them.
         if (beside := image_path.with_name(f"{image_path.stem}_mres.mat")).is_file():
@@ -299,14 +316,16 @@ def _find_items(folder: Path) -> list[ReviewItem]:
     return items
 
 
-def _find_shared(folder: Path, other: Path, images_dir: Path | None) -> tuple[list[ReviewItem], list[Problem]]:
+def _find_shared(
+    folder: Path, other: Path, images_dir: Path | None, copies: Copies
+) -> tuple[list[ReviewItem], list[Problem]]:
     """Find the images that have a result in both folders; and tell of those that have one in one of them."""
     photos: dict[str, Path] = {}
     best: list[dict[str, Path]] = []
     for home in (folder, other):
         above = home.resolve().parent
         places = [home, *([above.parent] if above.name == PEOPLE_DIR else ()), *([images_dir] if images_dir else ())]
-        found = [*(path for place in places for path in list_images(place)), *_find_run(home)]
+        found = [*(path for place in places for path in list_images(place)), *_find_run(home, copies)]
         photos |= {path.stem: path for path in found if path.stem not in photos}
         results = _find_results(home)
         newest = {stem: _newest(kinds["manual"]) or _newest(kinds["automatic"]) for stem, kinds in results.items()}

@@ -247,6 +247,16 @@ def test_only_what_was_named_is_fetched(web, job, tmp_path):
     assert not copy.parent.exists() and ASKED
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_a_server_that_sends_files_only_as_a_whole(web, tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3)).astype(np.uint8)
+    write_image(tmp_path / "www" / f"large{suffix}", noise)
+    path = as_source(f"{web}/large{suffix}")
+    assert read_shape(path) == (400, 400)
+    with local_copy(path) as copy:
+        assert copy.read_bytes() == (tmp_path / "www" / copy.name).read_bytes()
+
+
 def test_an_archive_that_unpacks_to_far_more_than_an_image(tmp_path, monkeypatch):
     """A picture of 48 pixels, and noughts behind it; what is large for its pixels is fetched."""
     monkeypatch.setattr(remote, "_LEAST_BYTES", 1 << 20)

@@ -61,6 +61,8 @@ NOT_READERS = {
     "io.locks.holds_files": "it reads the names in a folder",
     "io.pairing.rank_photo": "it reads the name of a file",
     "labelling.album.Album": _THROUGH,
+    "labelling.copies.Copies.describe": _THROUGH,
+    "labelling.copies.Copies.fetch": _THROUGH,
     "labelling.session.LabelSession.import_all": _THROUGH,
     "models.cards.parse_value": "it is given a value by read_card_file",
     "models.checkpoints.restore_state": _THROUGH,

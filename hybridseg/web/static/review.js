@@ -86,10 +86,14 @@ class ReviewPage {
     this.input.updateCursor();
     byId("title").textContent = this.item.name;
     document.title = `${this.item.name} – hybridseg review`;
-    this.messages.rest(sentence(this.item));
+    const { item } = this;
+    this.messages.rest(item.here ? sentence(item) : `${item.name} lies elsewhere and is being copied.`);
     this.decisions?.show();
     const more = await this.api.get(`/api/review/${encodeURIComponent(id)}`).catch((error) => this.#tell(error));
-    if (this.item.id === id) showConfusions(more?.confusion ?? []);
+    item.here ||= more !== undefined;
+    if (this.item.id !== id) return;
+    if (item.here) this.messages.rest(sentence(this.item));
+    showConfusions(more?.confusion ?? []);
   }
 
   /** Use a newer list, with the same image on view. */

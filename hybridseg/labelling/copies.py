@@ -1,0 +1,72 @@
+"""Images of a run of `segment` that lie elsewhere: each is copied beside its results when it is first looked at."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+from hybridseg.io.atomic import atomic_path
+from hybridseg.io.images import ImageInfo, describe_image
+from hybridseg.io.locks import lock_output
+from hybridseg.io.remote import as_source, is_remote, local_copy, name_copy, needs_copy
+
+COPIES_DIR = "copied_images"
+"""Below the folder of the run: with ground truth beside it, each of the images there is one to train with."""
+
+
+class Copies:
+    """Where such images are once they are copied, and what they are copied from.
+
+    Parameters
+    ----------
+    may_fetch : bool
+        Whether a manifest, which others may have written, is trusted to name what is on the web, in archives, and what
+        GDAL opens by any driver.
+
+    Attributes
+    ----------
+    left_out : list of str
+        The images for which that would be needed.
+    """
+
+    def __init__(self, *, may_fetch: bool = False) -> None:
+        self.left_out: list[str] = []
+        self._may_fetch = may_fetch
+        self._sources: dict[Path, Path] = {}
+        self._lock = threading.Lock()
+
+    def place(self, image: str, folder: Path) -> Path | None:
+        """Return the path of an image that a manifest lists, or where its copy belongs; None where it is left out."""
+        source = as_source(image)
+        if not needs_copy(source):
+            return source
+        if is_remote(source) and not self._may_fetch:
+            self.left_out.append(image)
+            return None
+        path = folder / COPIES_DIR / name_copy(source)
+        self._sources[path] = source
+        return path
+
+    def lacks(self, path: Path) -> bool:
+        """Return whether an image has to be copied yet."""
+        return path in self._sources and not path.exists()
+
+    def fetch(self, path: Path) -> None:
+        """Copy an image, unless it is there.
+
+        Raises
+        ------
+        MissingInput, BadInput, WriteFailed
+        """
+        if not self.lacks(path):
+            return
+        # One after the other, for this program and any other.
+        with self._lock, lock_output(path, wait=True):
+            if self.lacks(path):
+                with local_copy(self._sources[path]) as copy, atomic_path(path) as temporary:
+                    shutil.copyfile(copy, temporary)
+
+    def describe(self, path: Path) -> ImageInfo | None:
+        """Return the header of an image; None where it is not here yet."""
+        return None if self.lacks(path) else describe_image(path)

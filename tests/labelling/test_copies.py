@@ -1,0 +1,90 @@
+"""The images of a run that lie elsewhere are copied when a person first looks at them."""
+
+import zipfile
+
+import numpy as np
+import pytest
+import rasterio.shutil
+
+from hybridseg.batch.manifest import ImageFacts, Manifest
+from hybridseg.batch.results import ImageResult
+from hybridseg.errors import MissingInput
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.labelpng import write_labelpng
+from hybridseg.io.masks import find_labelled
+from hybridseg.io.remote import as_source, name_copy
+from hybridseg.labelling.copies import COPIES_DIR
+from hybridseg.labelling.judging import Judging
+from hybridseg.labelling.review import ReviewSession
+
+LABELS = np.repeat(np.arange(3, dtype=np.uint8), 20)[:, None].repeat(90, axis=1)
+
+
+@pytest.fixture
+def run(photos, tmp_path, table):
+    """The results of `segment` on an image in an archive, one that GDAL is trusted with, and one on this machine."""
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(photos / "a.png", "in/zipped.png")
+    rasterio.shutil.copy(photos / "a.png", tmp_path / "bitmap.bmp", driver="BMP")
+    sources = (f"/vsizip/{tmp_path}/all.zip/in/zipped.png", f"gdal:{tmp_path}/bitmap.bmp", str(photos / "b.png"))
+    (results := tmp_path / "results").mkdir()
+    manifest = Manifest.read(results)
+    manifest.begin(images := [as_source(one) for one in sources], job="", settings={}, engine="")
+    for image in images:
+        target = results / f"{image.stem}_predseg.png"
+        write_labelpng(target, LabelMap(LABELS, table))
+        manifest.add(image, ImageResult(image, (target,), {}, (), {}, measures={"entropy": 0.5}), ImageFacts(), job="")
+    return results
+
+
+def read_here(session):
+    return {item["name"]: item["here"] for item in session.list_items()}
+
+
+def test_they_are_listed_at_once_and_copied_when_they_are_seen(run):
+    session = ReviewSession(run, fetch=True)
+    assert read_here(session) == {"b.png": True, "bitmap.tif": False, "zipped.png": False}
+    assert {(item["rows"], item["cols"]) for item in session.list_items()} == {(60, 90)}
+    for item in session.list_items():
+        assert session.draw_tile(item["id"], "picture", (0, 0, 0)).startswith(b"\xff\xd8")
+        assert session.draw_tile(item["id"], "automatic", (0, 0, 0)).startswith(b"\x89PNG")
+    assert set(read_here(session).values()) == {True}
+    assert sorted(path.name for path in (run / COPIES_DIR).iterdir()) == ["bitmap.tif", "zipped.png"]
+    # What is there is not fetched again.
+    (run.parent / "all.zip").unlink()
+    again = ReviewSession(run, fetch=True)
+    assert set(read_here(again).values()) == {True}
+    again.draw_tile(again.list_items()[2]["id"], "picture", (0, 0, 0))
+
+
+def test_ground_truth_lies_beside_the_copy_to_train_with(run):
+    judging = Judging(ReviewSession(run, fetch=True))
+    ids = {row["name"]: row["id"] for row in judging.list_items()}
+    judging.accept(ids["bitmap.tif"])
+    judging.mend(ids["zipped.png"])
+    assert np.array_equal(read_labelmap(run / COPIES_DIR / "bitmap_mres.mat").labels, LABELS)
+    assert [pair.image_path.name for pair in find_labelled([run / COPIES_DIR]).pairs] == ["bitmap.tif"]
+    decided = {row["name"]: row["decision"] for row in Judging(ReviewSession(run, fetch=True)).list_items()}
+    assert decided == {"b.png": None, "bitmap.tif": "accepted", "zipped.png": "mending"}
+
+
+def test_one_that_is_gone_is_told_and_the_others_are_shown(run):
+    (run.parent / "all.zip").unlink()
+    session = ReviewSession(run, fetch=True)
+    by_name = {item["name"]: item["id"] for item in session.list_items()}
+    with pytest.raises(MissingInput, match=r"zipped\.png cannot be fetched"):
+        session.draw_tile(by_name["zipped.png"], "picture", (0, 0, 0))
+    assert session.draw_tile(by_name["bitmap.tif"], "picture", (0, 0, 0))
+    assert not (run / COPIES_DIR / name_copy(as_source("/vsizip/all.zip/zipped.png"))).exists()
+
+
+def test_a_manifest_of_others_makes_nobody_fetch_anything(run):
+    session = ReviewSession(run)
+    assert [item["name"] for item in session.list_items()] == ["b.png"]
+    (problem,) = session.problems
+    assert str(problem).startswith(f"{run}: names images that lie elsewhere (2): /vsizip/")
+    assert str(problem).endswith("; --fetch shows them, if you trust who made the run")
+    (run / "b_predseg.png").unlink()
+    with pytest.raises(MissingInput, match=r"lie elsewhere .*--fetch shows them"):
+        ReviewSession(run)
