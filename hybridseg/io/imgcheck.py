@@ -81,6 +81,8 @@ class Header(NamedTuple):
         Of ENVI: what says where its pixels are.
     layout : tuple
         Of Imagine: rows and columns of a block of each band, and its type.
+    n_bytes : int or None
+        Of ENVI: where the pixels end.
     """
 
     driver: str
@@ -90,6 +92,7 @@ class Header(NamedTuple):
     files: tuple[Path, ...]
     fields: dict[str, str]
     layout: tuple[tuple[tuple[int, int], str], ...] = ()
+    n_bytes: int | None = None
 
     def check_same(self, dataset: Any) -> None:
         """Raise ValueError unless GDAL has read the same."""
@@ -100,6 +103,9 @@ class Header(NamedTuple):
             raise ValueError("its header is unclear")
         if self.layout and self.layout != tuple(zip(dataset.block_shapes, dataset.dtypes, strict=True)):
             raise ValueError("its header is unclear")
+        if self.n_bytes is not None and self.files[0].stat().st_size > self.n_bytes:
+            # It may be that of another image, whose bands lie elsewhere.
+            raise ValueError(f"it has more bytes than the {self.n_bytes:,} that {self.files[1].name} tells of")
 
 
 def find_format(path: Path) -> str | None:
@@ -305,7 +311,7 @@ def _read_envi(path: Path) -> Header:
             f"{path} has {path.stat().st_size:,} bytes, and {header.name} says {wanted:,}; copy both again from their "
             "source"
         )
-    return Header(ENVI, rows, cols, n_bands, (path, header), fields)
+    return Header(ENVI, rows, cols, n_bands, (path, header), fields, n_bytes=wanted)
 
 
 def _parse_whole(text: str) -> int:
