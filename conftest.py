@@ -35,14 +35,10 @@ def pytest_xdist_setupnodes(config, specs):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Keep a file in one worker, where its fixtures are built once, and all tests with a browser in one worker."""
+    """Keep a file in one worker, where its fixtures are built once."""
     from xdist.scheduler import LoadFileScheduling
 
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return "browser" if "test_browser_" in nodeid else super()._split_scope(nodeid)
-
-    return Scheduling(config, log)
+    return LoadFileScheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.doctest import DoctestModule
 from click.testing import CliRunner, Result
 
 from hybridseg.classes import ClassTable
@@ -25,6 +26,12 @@ from hybridseg.panels import GAP, Panels, fit_row
 from hybridseg.resample import resize_nearest
 
 REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """Look for examples in the docstrings of the program, not in those of tests, which have none."""
+    return [found for found in (yield) if not isinstance(found, DoctestModule)]
 
 
 @pytest.fixture(scope="session", autouse=True)

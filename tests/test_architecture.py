@@ -7,6 +7,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,7 @@ def name_module(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
+@cache
 def list_imports(path: Path) -> list[str]:
     """List the modules that a module imports; of ``from a import b`` both ``a`` and ``a.b``, which may be a module."""
     names = []

@@ -4,7 +4,6 @@ import csv
 
 import numpy as np
 import pytest
-from sklearn.metrics import cohen_kappa_score
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, MissingInput, OutputExists
@@ -38,6 +37,8 @@ def people(tmp_path, table):
 
 
 def test_kappa_and_shares_are_those_of_scikit_learn(people, run):
+    from sklearn.metrics import cohen_kappa_score
+
     folder, maps = people
     done = run("agreement", folder)
     assert done.exit_code == 0, done.output

@@ -1,7 +1,5 @@
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from hybridseg.learning.softmax import fit_softmax
 
@@ -15,6 +13,9 @@ def samples():
 
 
 def test_probabilities_of_a_well_known_program(samples):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     features, targets = samples
     found = fit_softmax(features, targets, n_classes=3, deviation=features.std(axis=0))
     scaled = StandardScaler().fit(features)

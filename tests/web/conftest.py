@@ -214,25 +214,54 @@ def chromium():
         pytest.skip("there is no Chromium on this machine (chromium, chromium-browser or google-chrome)")
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        arguments = ["--no-sandbox", "--disable-gpu", "--process-per-site"]
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()
 
 
+WINDOW = {"viewport": {"width": 1280, "height": 800}}
+
+
+@pytest.fixture(scope="session")
+def kept_window(chromium):
+    """A window for each test in turn; an empty page stays in it, and with it the process of all, slow to start."""
+    window = chromium.new_context(**WINDOW)
+    page = window.new_page()
+    page.route("**", lambda route: route.fulfill(body=""))
+    page.goto("http://127.0.0.1/")
+    return window
+
+
+def _clear(window, addresses) -> None:
+    """Close all pages but the empty one, and forget what the pages of these addresses kept."""
+    empty, *pages = window.pages
+    for page in pages:
+        page.close()
+    window.clear_cookies()
+    tools = window.new_cdp_session(empty)
+    for address in addresses:
+        origin = address.rpartition("/")[0]
+        tools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "local_storage"})
+    tools.detach()
+
+
 @pytest.fixture
-def browse(chromium, tmp_path):
+def browse(chromium, kept_window, tmp_path):
     """Open an address in a tab: `browse(address)`, or in the same window `browse(address, beside=tab)`.
 
     The pages are closed before `tmp_path`, whose files they may still ask for, is removed.
     At the end no page may have reported an error; what a test means to provoke it names: `browse.expected.append(...)`.
     `browse.held` are the pages that asked whether they should really be left.
     """
-    contexts, troubles, expected, held = [], [], [], []
+    windows, addresses, troubles, expected, held = [], [], [], [], []
 
     def open_tab(address: str, *, beside: Tab | None = None, **settings) -> Tab:
         if beside is None:
-            contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **settings}))
-        page = (beside.page.context if beside else contexts[-1]).new_page()
+            is_first = not windows and not settings
+            windows.append(kept_window if is_first else chromium.new_context(**{**WINDOW, **settings}))
+        addresses.append(address)
+        page = (beside.page.context if beside else windows[-1]).new_page()
         page.on("console", lambda said: said.type == "error" and troubles.append(f"{said.text} {said.location['url']}"))
         page.on("pageerror", lambda error: troubles.append(str(error)))
 
@@ -248,8 +277,8 @@ def browse(chromium, tmp_path):
 
     open_tab.expected, open_tab.held = expected, held
     yield open_tab
-    for context in contexts:
-        context.close()
+    for window in windows:
+        _clear(window, addresses) if window is kept_window else window.close()
     assert [text for text in troubles if not any(part in text for part in expected)] == []
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import cohen_kappa_score
 
 from hybridseg.batch.results import write_confidence
 from hybridseg.classes import ClassTable
@@ -260,6 +259,8 @@ def test_mending_and_back(own_results, serve, browse, scene):
 
 def test_two_people_side_by_side(results, scene, serve, browse, tmp_path, picture):
     """The most different image first, with its kappa; and nothing to decide."""
+    from sklearn.metrics import cohen_kappa_score
+
     folders = [tmp_path / name for name in ("Ann", "Bob")]
     table = ClassTable(CLASS_NAMES, CLASS_COLORS)
     for folder, coast in zip(folders, (scene.labels, make_automatic(scene)), strict=True):
