@@ -114,6 +114,7 @@ class LabelSession:
             "has_result": opened.labels is not None or any(s.layer == "result" for s in log.strokes),
             "stale": opened.stale,
             "suggested": self.suggester_for(opened) is not None if opened.stale else opened.is_suggested,
+            "taught_by": opened.taught_by,
             "transform": info.georeference and info.georeference.transform,
             "job": job and {"kind": job.kind, "label": job.label, "done": job.done, "total": job.total},
             "message": entry.message,

@@ -1,7 +1,7 @@
 // The callbacks between the parts of the labelling page.
 
 import { byId } from "./dom.js";
-import { showSaved, showWhere } from "./panel.js";
+import { showSaved, showTaught, showWhere } from "./panel.js";
 import { refreshClasses } from "./work.js";
 
 const CONFLICT = "This image was changed in another tab or program. Your last stroke was not saved.";
@@ -90,7 +90,9 @@ export function previewHooks(page) {
     onState: (state) => {
       document.body.dataset.preview = state;
       byId("busy").hidden = state !== "running";
-      if (state !== "running") page.shares.update();
+      if (state === "running") return;
+      page.shares.update();
+      showTaught(page);
     },
     onError: (error) => {
       if (error.kind === "conflict" && !page.queue.items.length) page.reload(page.state.id);

@@ -20,7 +20,7 @@ import { labelCommands, listenToKeys } from "./keys.js";
 import { Messages } from "./messages.js";
 import { Minimap } from "./minimap.js";
 import { Settling } from "./overlay.js";
-import { describeItem, showPen, showProgress, showState, showWalk, showZoom } from "./panel.js";
+import { describeItem, showPen, showProgress, showState, showTaught, showWalk, showZoom } from "./panel.js";
 import { ClassPicker } from "./picker.js";
 import { PointerInput } from "./pointer.js";
 import { Preview } from "./preview.js";
@@ -219,6 +219,7 @@ class LabelPage {
     if (bounds) this.viewer.spoil("scribbles", bounds);
     this.shares.update();
     showState(state);
+    showTaught(this);
   }
 
   /** Fetch the state of an image and its tiles again, if it is open. */

@@ -14,7 +14,7 @@ export class Preview {
   #hooks;
   #timer = 0;
   #request = null;
-  #shown = null; // {bitmap, window, pixels}
+  #shown = null; // {bitmap, window, pixels, teachers}
 
   /**
    * `wish()` returns {id, version, window}, or null when there is nothing to preview; hooks: `onState("none" | "running" |
@@ -48,6 +48,11 @@ export class Preview {
     return this.#shown?.pixels ?? null;
   }
 
+  /** The ids of the other images that have taught what is shown, or null. */
+  get teachers() {
+    return this.#shown?.teachers ?? null;
+  }
+
   /** Draw it in place of the result layer; the context uses image coordinates. */
   paint(ctx) {
     if (!this.#shown) return;
@@ -69,7 +74,7 @@ export class Preview {
       const bitmap = found && (await createImageBitmap(found.blob));
       if (this.#request !== request) return bitmap?.close();
       this.#shown?.bitmap.close();
-      this.#shown = bitmap ? { bitmap, window: wish.window, pixels: found.pixels } : null;
+      this.#shown = bitmap ? { ...found, bitmap, window: wish.window } : null;
       if (found && !found.isLast) this.schedule(true);
     } catch (error) {
       if (this.#request !== request) return;
