@@ -110,6 +110,7 @@ class LabelSession:
             "has_scribbles": any(stroke.layer == "scribbles" for stroke in log.strokes),
             "can_undo": bool(log.strokes),
             "can_redo": bool(log.undone),
+            "ends_with_import": bool(log.strokes and log.strokes[-1].group),
             "seconds": log.seconds,
             "has_result": opened.labels is not None or any(s.layer == "result" for s in log.strokes),
             "stale": opened.stale,

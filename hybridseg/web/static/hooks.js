@@ -1,7 +1,7 @@
 // The callbacks between the parts of the labelling page.
 
 import { byId } from "./dom.js";
-import { showSaved, showTaught, showWhere } from "./panel.js";
+import { describeItem, showSaved, showTaught, showWhere } from "./panel.js";
 import { refreshClasses } from "./work.js";
 
 const CONFLICT = "This image was changed in another tab or program. Your last stroke was not saved.";
@@ -62,6 +62,10 @@ export function queueHooks(page) {
       page.heed(change, change.bounds);
       page.messages.pass();
       if (page.state?.id !== item.image) return;
+      const isUndo = item.action === "undo";
+      if (isUndo ? before.ends_with_import : item.action === "redo" && change.ends_with_import) {
+        page.messages.say(`The import ${isUndo ? "was undone" : "is back"}: this image is now “${describeItem(change).note}”.`);
+      }
       if (before.state === "done" && change.state !== "done") page.messages.say(WITHDRAWN);
       if (before.state !== "done" && change.state === "done") page.messages.say("The accepted result is back.");
       if (change.hidden) page.messages.say(HIDDEN);
