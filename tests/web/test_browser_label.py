@@ -209,6 +209,17 @@ def test_with_one_finger(label, beach, strokes, picture, on_water):
     touch("touchEnd")
     assert tab.at(0, 1)[0] - tab.at(0, 0)[0] == pytest.approx(2 * (right - left), rel=0.02)
     assert tab.at(200, 300) == pytest.approx(middle, abs=2) and len(strokes()) == 2
+    # Hints speak of what a finger can do, and what does not apply to a tool is off.
+    assert page.locator("#pen-size").is_enabled()
+    tap(page.locator("#tool-polygon"), "document.querySelector('#tool-polygon').ariaPressed === 'true'")
+    touch("touchStart", (200, 300))
+    touch("touchEnd")
+    tab.says("Tap the first corner to close it; Undo removes a corner.")
+    assert all(page.locator(f"#pen-{part}").is_disabled() for part in ("size", "smaller", "larger"))
+    page.locator("#undo").tap()
+    tab.says("coast.png")
+    tap(page.locator("#tool-pen"), "document.querySelector('#tool-pen').ariaPressed === 'true'")
+    assert page.locator("#pen-larger").is_enabled()
     # The list is a drawer here; all that is touched is large enough for a finger.
     assert not page.locator("#image-panel").is_visible()
     tap(page.locator("#images-toggle"), "document.querySelector('#image-panel').checkVisibility()")

@@ -5,7 +5,7 @@ import { describeItem, showSaved, showTaught, showWhere } from "./panel.js";
 import { refreshClasses } from "./work.js";
 
 const CONFLICT = "This image was changed in another tab or program. Your last stroke was not saved.";
-const HIDDEN = "The result is painted here, and stays: draw on Result, or erase it there (L).";
+const HIDDEN = "The result is painted here, and stays: draw on Result, or erase it there.";
 const WITHDRAWN = "This changes an accepted image: its result was put into .trash. Accept it again, or undo.";
 
 /** Callbacks of mouse, pen and fingers on the canvas. */
