@@ -98,6 +98,11 @@ class Album:
         """Number of images whose result is accepted."""
         return sum(entry.state == "done" for entry in self.entries.values())
 
+    def list_accepted(self) -> list[str]:
+        """Return the ids of the images that are done and have strokes on disk, the latest first."""
+        times = {e.id: self.shelf.read_time(e.path) for e in self.entries.values() if e.state == "done"}
+        return sorted((image_id for image_id, time in times.items() if time), key=times.__getitem__, reverse=True)
+
     def open(self, image_id: str) -> tuple[ImageEntry, OpenImage]:
         """Return an image, opened if it was closed; others may be closed for it.
 

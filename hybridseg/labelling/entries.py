@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, labels_to_seeds, remap
-from hybridseg.errors import Conflict
+from hybridseg.errors import BadInput, Conflict
 from hybridseg.io.annotations.doodles import Stroke
+from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.drawing import Drawing
 from hybridseg.progress import Item
@@ -125,6 +126,15 @@ class OpenImage:
     def is_suggested(self) -> bool:
         """Whether a model suggested the labels, as far as their record says."""
         return '"suggested_by"' in (self.labels_by or "")
+
+    @property
+    def taught_by(self) -> list[str]:
+        """The other images that taught the labels, as far as their record says."""
+        try:
+            found = parse_json_object(self.labels_by or "{}").get("taught_by")
+        except BadInput:
+            return []
+        return [str(name) for name in found] if isinstance(found, list) and self.labels is not None else []
 
     def show(self, bands: tuple[int, int, int] | None) -> ImageWindows:
         """Return the image as it is looked at: in these bands, the usual ones for None."""

@@ -29,12 +29,14 @@ Teach = Callable[[ClassTable], Lessons]
 class Preview:
     """A PNG of a window in reduced size, and how many of its pixels each class has.
 
-    It is the last one if all scribbles on the image have taught the classifier; otherwise the next one knows more.
+    It is the last one if all scribbles on the image, and all other images, have taught the classifier that do;
+    otherwise the next one knows more. `teachers` are those other images.
     """
 
     picture: bytes
     counts: list[int]
     is_last: bool = True
+    teachers: tuple[str, ...] = ()
 
 
 class Previewer:
@@ -120,9 +122,10 @@ def _draw_preview(
         size = reduce_shape(whole, usual_scale)
         suggested = suggester.look(opened.windows.path, whole, size, table)
         suggested = suggested.cut(*outer, (image.shape[0], image.shape[1]))
+    lessons = teach(table) if teach else None
     labels = spread_seeds(
         image, small_seeds, n_classes=len(table), options=crf, features=options.features, specks=specks,
-        lessons=teach(table) if teach else None, suggested=suggested, elsewhere=others,
+        lessons=lessons, suggested=suggested, elsewhere=others,
     )  # fmt: skip
     shape = reduce_shape((painted.shape[0], painted.shape[1]), scale)
     rows, cols = (
@@ -133,7 +136,10 @@ def _draw_preview(
     if (valid := opened.windows.valid()) is not None:
         labels[~resize_nearest(valid[inner], shape)] = VOID
     counts = count_labels(labels)[: len(table)].tolist()
-    return Preview(encode_overlay(labels_to_seeds(labels), table), counts, is_last)
+    picture = encode_overlay(labels_to_seeds(labels), table)
+    if lessons is None:
+        return Preview(picture, counts, is_last)
+    return Preview(picture, counts, is_last and lessons.is_all, tuple(lessons.teachers))
 
 
 def _widen(part: slice, margin: int, size: int) -> slice:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg.classes import ClassTable, count_labels
-from hybridseg.errors import BadInput, Conflict, MissingInput
+from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput
 from hybridseg.figures import FigureOptions
 from hybridseg.io.annotations.doodles import MAX_KEY_CHARACTERS, Stroke, parse_stroke
 from hybridseg.io.annotations.strokes import fill_area
@@ -27,11 +27,12 @@ from hybridseg.labelling.drawing import Bounds
 from hybridseg.labelling.entries import ImageEntry, OpenImage
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
 from hybridseg.labelling.polygons import describe_at, describe_latest, reshape
+from hybridseg.labelling.spread import sample_file
 from hybridseg.labelling.spreading import SpreadOptions
 from hybridseg.labelling.strokeimport import import_strokes
 from hybridseg.labelling.suggesting import Suggester
 from hybridseg.labelling.wand import View
-from hybridseg.learning.experience import Experience, Lessons
+from hybridseg.learning.experience import Experience, Found, Lessons
 from hybridseg.models.sam import Sam
 from hybridseg.progress import Progress, no_progress
 
@@ -64,15 +65,24 @@ class LabelSession:
         if not 50 <= window <= 10_000:
             raise BadInput(f"a window of {window} pixels cannot walk over an image; give 50 to 10000")
         self.album, self.options, self.window, self.figures = album, options, window, figures
-        self.sam, self._suggester, self._experience = sam, suggester, Experience()
+        self.sam, self._suggester = sam, suggester
+        self._experience = Experience(album.list_accepted(), self._look_at)
 
-    def teach(self, entry: ImageEntry, table: ClassTable, *, keeps: bool) -> Lessons:
+    def teach(self, entry: ImageEntry, table: ClassTable, *, keeps: bool, n_looks: int | None = None) -> Lessons:
         """Return what the other images have taught, for an image; with `keeps` they learn from it too."""
-        return Lessons(self._experience, entry.id, table.keys, self.options.others, keeps)
+        return Lessons(self._experience, entry.id, table.keys, self.options.others, keeps, n_looks)
 
     def forget(self, image_id: str) -> None:
         """Let an image teach the others no more, until it is labelled as a whole again."""
         self._experience.forget(image_id)
+
+    def _look_at(self, image_id: str) -> Found | None:
+        """Return what the scribbles on disk of an image teach; None where they cannot be read."""
+        path, least = self.album.entries[image_id].path, 2 if self._suggester is None else 1
+        try:
+            return sample_file(path, self.album.shelf.strokes_path(path), self.options, least=least)
+        except (HybridSegError, MemoryError):
+            return None
 
     def suggester_for(self, opened: OpenImage) -> Suggester | None:
         """Return the model that suggests labels for an image; none does for imported labels without a change."""
@@ -100,10 +110,12 @@ class LabelSession:
             "has_scribbles": any(stroke.layer == "scribbles" for stroke in log.strokes),
             "can_undo": bool(log.strokes),
             "can_redo": bool(log.undone),
+            "ends_with_import": bool(log.strokes and log.strokes[-1].group),
             "seconds": log.seconds,
             "has_result": opened.labels is not None or any(s.layer == "result" for s in log.strokes),
             "stale": opened.stale,
             "suggested": self.suggester_for(opened) is not None if opened.stale else opened.is_suggested,
+            "taught_by": opened.taught_by,
             "transform": info.georeference and info.georeference.transform,
             "job": job and {"kind": job.kind, "label": job.label, "done": job.done, "total": job.total},
             "message": entry.message,

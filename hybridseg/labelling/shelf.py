@@ -86,6 +86,11 @@ class Shelf:
         """Return whether the accepted result of an image is on disk."""
         return _read_stamp(self.truth_path(image_path)) is not None
 
+    def read_time(self, image_path: Path) -> int:
+        """Return when the strokes of an image were written, in nanoseconds; 0 when there are none."""
+        stamp = _read_stamp(self.strokes_path(image_path))
+        return stamp[0] if stamp else 0
+
     def put_aside(self, image_path: Path, *, strokes: bool = False) -> Moved:
         """Move the accepted result of an image, or its strokes too, into a folder of their own in ``.trash``.
 

@@ -34,9 +34,10 @@ from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import image_stem
 from hybridseg.io.windows import ImageWindows, open_windows
-from hybridseg.labelling.spreading import SpreadOptions, paint_over, spread_seeds
+from hybridseg.labelling.spreading import SpreadOptions, list_seeded, paint_over, reduce_seeds, spread_seeds
 from hybridseg.labelling.suggesting import Suggester
-from hybridseg.learning.experience import Lessons
+from hybridseg.learning.classify import sample_whole
+from hybridseg.learning.experience import Found, Lessons
 from hybridseg.learning.features import NONE
 from hybridseg.panels import fit_page, show_result, shrink_to
 from hybridseg.progress import Progress, no_progress
@@ -260,6 +261,26 @@ def spread_over(
         small, drawn.seeds, n_classes=len(drawn.table), options=options.constants, features=options.features,
         specks=options.specks, lessons=lessons, suggested=suggested, progress=progress,
     )  # fmt: skip
+
+
+def sample_file(image_path: Path, strokes_path: Path, options: SpreadOptions, *, least: int = 2) -> Found | None:
+    """Return what the scribbles on an image taught when they were spread, see `Experience`; None with fewer classes.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When one of the files cannot be read, or their sizes differ.
+    """
+    windows, drawn = open_windows(image_path), read_seeds(strokes_path, image_path)
+    check_size(strokes_path, drawn.seeds.shape, windows.info, advice="it belongs to another image")
+    seeds = drawn.within(windows.valid()).seeds
+    shape = reduce_shape(windows.shape, options.scale_for(windows.shape))
+    image = windows.read_all(slice(0, windows.shape[0]), slice(0, windows.shape[1]), shape)
+    small = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
+    if len(list_seeded(small, ())) < least:
+        return None
+    features, ids = sample_whole(image, small, options.features)
+    return features, [drawn.table.keys[i] for i in ids]
 
 
 def record_spread(

@@ -52,7 +52,7 @@ class SpreadOptions:
     )
     others: float = option(
         0.1,
-        "Weight of the scribbles on the images that were labelled before in this session, relative to 1 for those on "
+        "Weight of the scribbles on other images of the session that were labelled before, relative to 1 for those on "
         "the image itself, where each class has a single stroke; the more they have, the less it is, and nothing from "
         "two on average. Give 0 to learn each image by itself.",
         span=Span(0, 100),

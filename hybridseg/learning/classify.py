@@ -166,6 +166,15 @@ def sample_seeds(image: np.ndarray, seeds: np.ndarray, kind: str) -> Samples:
     return Samples(rows, cols, ids, features, _thin(around), n_seeded, count_strokes(seeds))
 
 
+def sample_whole(image: np.ndarray, seeds: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the samples from which `learn_probs` learns without anything else, (n, features) float32; and class ids.
+
+    The features are not kept: nobody is at work on this image.
+    """
+    rows, cols = _choose_samples(seeds, _MAX_SAMPLES)
+    return PixelFeatures(image, kind, keeps=False).sample(rows, cols)[0], seeds[rows, cols] - np.uint8(1)
+
+
 def count_strokes(seeds: np.ndarray) -> int:
     """Return how many pieces the classes of seeds, (rows, cols) uint8, have together: strokes that touch are one.
 

@@ -47,10 +47,12 @@ class PixelFeatures:
         (rows, cols, bands) uint8: red, green, blue, and any further ones.
     kind : {"color", "deep"}
         Colour and texture at five scales, or the activations of the built-in network and the texture of further bands.
+    keeps : bool
+        Whether they are kept for a while, in place of those of other images.
     """
 
-    def __init__(self, image: np.ndarray, kind: str) -> None:
-        self._image, self._kind = image, kind
+    def __init__(self, image: np.ndarray, kind: str, *, keeps: bool = True) -> None:
+        self._image, self._kind, self._keeps = image, kind, keeps
         self.shape = (image.shape[0], image.shape[1])
 
     def _weigh(self) -> np.ndarray | float:
@@ -126,7 +128,7 @@ class PixelFeatures:
     def _compute(self, window: _Window) -> Pyramid:
         part = self._image[window.top : window.bottom, window.left : window.right]
         padded = np.pad(part, ((0, -part.shape[0] % COARSEST), (0, -part.shape[1] % COARSEST), (0, 0)), mode="edge")
-        return _KEPT.compute(padded, self._kind)
+        return _KEPT.compute(padded, self._kind, keeps=self._keeps)
 
 
 class _Kept:
@@ -136,7 +138,7 @@ class _Kept:
         self._found: OrderedDict[tuple[str, tuple[int, ...], bytes], Pyramid] = OrderedDict()
         self._lock = threading.Lock()
 
-    def compute(self, pixels: np.ndarray, kind: str) -> Pyramid:
+    def compute(self, pixels: np.ndarray, kind: str, *, keeps: bool = True) -> Pyramid:
         """Return the features of an image whose sides `COARSEST` divides."""
         checkpoint()
         key = (kind, pixels.shape, hashlib.blake2b(pixels.tobytes(), digest_size=16).digest())
@@ -145,6 +147,8 @@ class _Kept:
                 self._found.move_to_end(key)
                 return self._found[key]
         found = _compute_features(pixels, kind)
+        if not keeps:
+            return found
         with self._lock:
             self._found[key] = found
             # The last ones stay, however large they are: the next step needs them.

@@ -29,6 +29,8 @@ from hybridseg.web.gate import KEY_HEADER, Gate
 STATIC_DIR = Path(__file__).parent / "static"
 MAX_IMPORT_BYTES = 200_000_000
 MAX_BODY_BYTES = 2_000_000
+# Images of earlier sessions that may be looked at for a better live result, each about a second.
+_N_LOOKS = 3
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -171,7 +173,8 @@ def _add_wishes(app: Flask, session: LabelSession) -> None:
             raise BadInput("a window is four whole numbers: first row and column, rows, columns")
         row, col, rows, cols = map(parse_whole, body["window"])
         entry, opened = album.open(image_id)
-        teach = partial(session.teach, entry, keeps=False)
+        # The first result after a stroke waits for nobody; the page asks again while there is more to learn.
+        teach = partial(session.teach, entry, keeps=False, n_looks=_N_LOOKS if body.get("again") is True else 0)
         suggester = session.suggester_for(opened)
         found = previewer.preview(opened, (row, col, rows, cols), session.options, teach=teach, suggester=suggester)
         if found is None:
@@ -179,6 +182,7 @@ def _add_wishes(app: Flask, session: LabelSession) -> None:
         response = send_picture(found.picture)
         response.headers["X-Class-Pixels"] = ",".join(map(str, found.counts))
         response.headers["X-Is-Last"] = str(int(found.is_last))
+        response.headers["X-Teachers"] = ",".join(found.teachers)
         return response
 
     @app.post("/api/images/<image_id>/superpixels")

@@ -210,8 +210,9 @@ def test_an_import_that_is_undone_leaves_the_state_of_before(session, make_sessi
     assert stage() == ("working", "working", 3)
     for _ in range(2):
         session.undo(first, entry.version)
-    # There is still a stroke of one's own to bring back.
-    assert stage() == ("working", "working", 0)
+    assert stage() == ("untouched", "untouched", 0)
+    session.redo(first, entry.version)
+    assert stage() == ("imported", "imported", 2), "nothing is lost"
 
 
 def test_a_folder_of_labels(session, draw, tmp_path, make_pair):

@@ -2,7 +2,9 @@
 
 import io
 import json
+import shutil
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,6 +144,97 @@ def test_the_images_of_a_session_teach_one_another(stripes, draw, wait_for_job, 
         first, second = seen[:3], seen[3:6]
         assert len(set(first)) == len(set(second)) == 1 and (second[0] > first[0]) == grows
         seen.clear()
+
+
+@pytest.fixture
+def taught(stripes, draw, wait_for_job, tmp_path, quick_panels):
+    """A folder of four photos of which two are accepted, and the session that did it; one of these cannot be read."""
+    for k, name in enumerate("abcd"):
+        write_image(tmp_path / f"{name}.png", np.roll(stripes, 3 * k, axis=0))
+    found = Continued(tmp_path, draw, wait_for_job)
+    for name in "bad":
+        found.scribble(name)
+        if name != "d":
+            found.work(name, "accept")
+    return found
+
+
+class Continued:
+    """A session on some photos, which can be started again."""
+
+    def __init__(self, folder, draw, wait) -> None:
+        self.folder, self._draw, self._wait, self.person = folder, draw, wait, Path()
+        self.start()
+
+    def start(self, **more) -> None:
+        album = Album(sorted(self.folder.glob("*.png")), table=TABLE, person=self.person)
+        self.session = LabelSession(album, options=SpreadOptions(crf=SMALL, features="color", **more))
+        self.ids = {entry.path.stem: entry.id for entry in album.entries.values()}
+
+    def scribble(self, name) -> None:
+        for class_id, col in ((2, 5), (0, 91)):
+            version = self.session.describe(self.ids[name])["version"]
+            self.session.add_stroke(self.ids[name], version, self._draw(class_id, (20, col), (60, col)))
+
+    def work(self, name, kind) -> tuple[np.ndarray, list[str]]:
+        """Return the labels, and who taught them."""
+        jobs, image_id = JobRunner(self.session), self.ids[name]
+        jobs.start(image_id, self.session.describe(image_id)["version"], kind)
+        assert self._wait(self.session, image_id)["message_kind"] != "bad"
+        jobs.close()
+        opened = self.session.album.open(image_id)[1]
+        return opened.labels, json.loads(opened.labels_by).get("taught_by", [])
+
+    def known(self) -> list[tuple[np.ndarray, list[str]]]:
+        """Return what was learned, in its order."""
+        entry = next(iter(self.session.album.entries.values()))
+        return list(self.session.teach(entry, TABLE, keeps=False).experience.recall("none").values())
+
+    def preview(self, name, n_looks):
+        entry, opened = self.session.album.open(self.ids[name])
+        teach = partial(self.session.teach, entry, keeps=False, n_looks=n_looks)
+        return Previewer().preview(opened, (0, 0, 96, 160), self.session.options, teach=teach)
+
+
+def test_a_session_that_goes_on_has_forgotten_nothing(taught, tmp_path):
+    taught.start()
+    taught.scribble("c")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    first = taught.preview("c", 0)
+    assert first.teachers == () and not first.is_last, "a stroke waits for nobody"
+    found = taught.preview("c", 1)
+    assert found.teachers == (taught.ids["a"],) and not found.is_last, "the latest comes first"
+    found = taught.preview("c", 1)
+    assert found.teachers == (taught.ids["b"], taught.ids["a"]) and found.is_last
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    again, known = taught.work("c", "run"), taught.known()
+    shutil.rmtree(tmp_path / "figures")
+    for path in [*tmp_path.glob("*_*")]:
+        path.unlink()
+    taught.start()
+    for name in "badc":
+        taught.scribble(name)
+        if name in "ba":
+            taught.work(name, "accept")
+    labels, teachers = taught.work("c", "run")
+    assert teachers == again[1] == ["b.png", "a.png"] and (labels == again[0]).all()
+    for (features, keys), (known_features, known_keys) in zip(taught.known(), known, strict=True):
+        assert (features == known_features).all() and keys == known_keys
+
+
+def test_who_teaches_when_a_session_goes_on(taught, tmp_path):
+    def teachers(**more):
+        taught.start(**more)
+        taught.scribble("c")
+        return taught.work("c", "run")[1]
+
+    (tmp_path / "a.png").write_bytes(b"no image")
+    assert teachers() == ["b.png"], "one that cannot be read is left out"
+    (tmp_path / "c_doodles.json").unlink()
+    assert teachers(others=0.0) == []
+    (tmp_path / "c_doodles.json").unlink()
+    taught.person = Path("annotators") / "Ann"
+    assert teachers() == [], "nor do the strokes of another person"
 
 
 def save_near_infrared(path, image):

@@ -87,6 +87,43 @@ def test_what_was_withdrawn_teaches_no_more(experience):
     assert list(experience.recall("new")) == ["image 1"]
 
 
+def test_earlier_images_are_looked_at_when_they_are_needed():
+    """The latest first, as many as would have been kept; before those that were labelled since."""
+    looked, rng = [], np.random.default_rng(0)
+
+    def look(image):
+        looked.append(image)
+        return None if image == "single" else (rng.normal(size=(4, 2)).astype(np.float32), ["sand"] * 4)
+
+    found = Experience(["own", "b", "single", "c", *(f"older {k}" for k in range(9))], look)
+    features, ids = np.eye(2, dtype=np.float32), np.array([1, 2])
+    lessons = Lessons(found, "own", KEYS, 0.3, keeps=False, n_looks=0)
+    lessons.add(features, ids, n_strokes=2)
+    assert lessons.is_all and not looked, "where nobody teaches nobody is asked"
+    lessons.add(features, ids)
+    assert not (lessons.is_all or looked or lessons.teachers)
+    found.remember("since", *look("since"))
+    lessons = Lessons(found, "own", KEYS, 0.3, keeps=False, n_looks=1)
+    lessons.add(features, ids)
+    assert not lessons.is_all and lessons.teachers == ["b", "since"] and looked == ["since", "b"]
+    found.forget("c")
+    lessons = Lessons(found, "own", KEYS, 0.3, keeps=True)
+    lessons.add(features, ids)
+    older = [f"older {k}" for k in range(5, -1, -1)]
+    assert lessons.is_all and lessons.teachers == [*older, "b", "since"], "the image itself is one of nine"
+    assert list(found.recall("other")) == [*older, "b", "since", "own"]
+    assert "c" not in looked and len(looked) == len(set(looked))
+
+
+def test_one_that_is_labelled_anew_while_it_is_looked_at():
+    def look(image):
+        found.remember("a", np.ones((1, 2), np.float32), ["new"])
+        return np.ones((1, 2), np.float32), ["old"]
+
+    found = Experience(["a"], look)
+    assert found.look_back("b") and found.recall("b")["a"][1] == ["new"]
+
+
 def test_features_of_another_kind_are_left_out(experience):
     other = np.zeros((2, 5), np.float32)
     assert len(Lessons(experience, "new", KEYS, 0.3, keeps=False).add(other, np.array([1, 2]))[0]) == 2

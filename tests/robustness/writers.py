@@ -89,9 +89,7 @@ WRITERS = (
     Writer("split photos", "photos"),
     Writer("split photos --move", "photos"),
     Writer("split photos --link --out sets", "photos"),
-    # What other images teach is in memory: a session that goes on after a kill has not learned it.
-    Writer("label photos --no-browser --labels photos/labels.txt -s 0.5 --others 0 --out labelled", "photos",
-           use=draw_strokes),
+    Writer("label photos --no-browser --labels photos/labels.txt -s 0.5 --out labelled", "photos", use=draw_strokes),
     Writer("label --review judged --no-browser", "judged", use=decide_on_results),
     Writer("crf photos/photo_0.jpg seeds.png --labels photos/labels.txt --out dense", "photos seeds.png",
            makes="dense"),

@@ -353,9 +353,9 @@ def label(serve, browse, table):
     """Open the labelling page: `label(paths)`."""
     runners = []
 
-    def open_page(paths, *, table=table, window=500, sam=None, suggester=None, **settings) -> Desk:
+    def open_page(paths, *, table=table, window=500, sam=None, suggester=None, options=QUICK, **settings) -> Desk:
         album = Album(list(paths), table=table)
-        session = LabelSession(album, options=QUICK, window=window, sam=sam, suggester=suggester)
+        session = LabelSession(album, options=options, window=window, sam=sam, suggester=suggester)
         runners.append(jobs := JobRunner(session))
         served = serve(lambda gate: create_label_app(session, jobs, gate))
         return Desk(session, served, browse(served.address, **settings).ready())

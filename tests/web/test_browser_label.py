@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
-from hybridseg.io.annotations.doodles import Stroke, StrokeLog, read_strokes, write_strokes
+from hybridseg.crf.options import CrfOptions
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog, read_stage, read_strokes, write_strokes
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.labelling.elsewhere import Elsewhere
+from hybridseg.labelling.spreading import SpreadOptions
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("quick_panels")]
 
@@ -207,6 +209,17 @@ def test_with_one_finger(label, beach, strokes, picture, on_water):
     touch("touchEnd")
     assert tab.at(0, 1)[0] - tab.at(0, 0)[0] == pytest.approx(2 * (right - left), rel=0.02)
     assert tab.at(200, 300) == pytest.approx(middle, abs=2) and len(strokes()) == 2
+    # Hints speak of what a finger can do, and what does not apply to a tool is off.
+    assert page.locator("#pen-size").is_enabled()
+    tap(page.locator("#tool-polygon"), "document.querySelector('#tool-polygon').ariaPressed === 'true'")
+    touch("touchStart", (200, 300))
+    touch("touchEnd")
+    tab.says("Tap the first corner to close it; Undo removes a corner.")
+    assert all(page.locator(f"#pen-{part}").is_disabled() for part in ("size", "smaller", "larger"))
+    page.locator("#undo").tap()
+    tab.says("coast.png")
+    tap(page.locator("#tool-pen"), "document.querySelector('#tool-pen').ariaPressed === 'true'")
+    assert page.locator("#pen-larger").is_enabled()
     # The list is a drawer here; all that is touched is large enough for a finger.
     assert not page.locator("#image-panel").is_visible()
     tap(page.locator("#images-toggle"), "document.querySelector('#image-panel').checkVisibility()")
@@ -301,6 +314,45 @@ def test_the_live_result_is_asked_for_until_all_was_looked_at(tab, monkeypatch, 
     tab.press("1")
     tab.scribble(*on_water)
     tab.poll(lambda: len(asked) == 4, "the live result of the next stroke")
+
+
+def test_other_images_teach(label, scene, tmp_path, on_sand, on_water, picture):
+    """The page says how many and which, of a later session too, until the image has strokes enough of its own."""
+    for name in ("a one.png", "b.png", "c.png"):
+        write_image(tmp_path / name, scene.image)
+    crf = CrfOptions(theta=15.0, n_threads=1)
+    options = SpreadOptions(0.25, crf, features="color")
+    tab = label([tmp_path / "a one.png", tmp_path / "b.png"], options=options).tab
+    for name in ("a one", "b"):
+        tab.wait("([name]) => document.title.startsWith(name)", name)
+        for number, stroke in (("2", on_sand), ("1", on_water)):
+            tab.press(number)
+            tab.scribble(*stroke)
+        tab.accept(key="Shift+S", among=int(name != "b"))
+        tab.poll(lambda name=name: read_stage(tmp_path / f"{name}_doodles.json") == "done", "accepted")
+    taught = tab.page.locator("#taught")
+    assert taught.inner_text() == "Taught by 1 other image", "of an accepted result, too"
+    for settings in ({}, {"has_touch": True, "is_mobile": True, "viewport": {"width": 390, "height": 844}}):
+        (tmp_path / "c_doodles.json").unlink(missing_ok=True)
+        tab = label([tmp_path / f"{name}.png" for name in ("c", "a one", "b")], options=options, **settings).tab
+        taught, before = tab.page.locator("#taught"), tab.page.locator("#view").bounding_box()
+        tab.press("2")
+        tab.scribble(*on_sand)
+        assert not taught.is_visible()
+        tab.press("1")
+        tab.scribble(*on_water)
+        tab.says("Taught by 2 other images", where="#taught")
+        tab.wait("document.body.dataset.preview === 'shown'")
+        assert "a one.png, b.png" in taught.get_attribute("title")
+        assert tab.page.locator("#view").bounding_box() == before, "the image does not move"
+        picture(tab, f"taught_{before['width']:.0f}")
+        taught.click()
+        assert "a one.png, b.png" in tab.page.inner_text("#banner p")
+        picture(tab, f"taught_which_{before['width']:.0f}")
+        for number, stroke in (("2", ((350, 20), (360, 60))), ("1", ((380, 540), (390, 590)))):
+            tab.press(number)
+            tab.scribble(*stroke)
+        tab.wait("document.querySelector('#taught').hidden && document.querySelector('#banner').hidden")
 
 
 def test_accept_and_next(label, browse, photos):

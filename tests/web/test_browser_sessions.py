@@ -265,6 +265,14 @@ def test_labels_from_a_file(tab, beach, browse, table, tmp_path, strokes):
     tab.shows(50, 25, sand)
     tab.shows(350, 550, cliff)
     assert {stroke.class_id for stroke in strokes()} == {1, 2}
+    tab.press("z")
+    tab.says("The import was undone: this image is now “to do”.")
+    tab.press("y")
+    tab.says("The import is back: this image is now “imported”.")
+    tab.scribble((20, 300), (20, 400))
+    tab.press("z")
+    tab.saved()
+    assert "undone" not in tab.page.inner_text("#status"), "a stroke is no import"
     tab.accept(among=1)
     found = read_labelmap(beach / "coast_mres.mat").labels
     assert found[99, 49] == 1 and found[300, 500] == 2 and found[300, 499] != 2

@@ -173,8 +173,8 @@ class StrokeLog:
         """How far the work is, in the words of `read_stage`."""
         if self.done or self.is_imported:
             return "done" if self.done else "imported"
-        # An import that was undone as a whole leaves nothing.
-        return "working" if self.strokes or not all(stroke.group for stroke in self.undone) else "untouched"
+        # Where nothing is drawn there is all to do. What was undone is kept, and redo brings it back and the state too.
+        return "working" if self.strokes else "untouched"
 
     @property
     def drawn_ids(self) -> list[int]:
@@ -269,8 +269,8 @@ def read_strokes(path: str | os.PathLike[str]) -> StrokeLog:
 def read_stage(path: str | os.PathLike[str]) -> str:
     """Return how far the work on an image is, from the first bytes: thousands are checked at once.
 
-    It is ``done`` (accepted), ``imported`` (from another tool, and not touched since), ``untouched`` (all was imported,
-    and undone) or ``working``.
+    It is ``done`` (accepted), ``imported`` (from another tool, and not touched since), ``untouched`` (all was undone)
+    or ``working``.
     """
     try:
         with check_regular(path).open("rb") as file:

@@ -70,12 +70,13 @@ export class Api {
     return answer.json();
   }
 
-  /** Post JSON, get a picture {blob, pixels} with the number of pixels of each class, or null where there is none. */
+  /** Post JSON, get a picture {blob, pixels, teachers} with the pixels of each class and who taught, or null where there is none. */
   async postForPicture(path, body, signal) {
     const answer = await this.#change("POST", path, body, signal);
     if (answer.status === 204) return null;
     const pixels = answer.headers.get("X-Class-Pixels").split(",").map(Number);
-    return { blob: await answer.blob(), pixels, isLast: answer.headers.get("X-Is-Last") === "1" };
+    const teachers = answer.headers.get("X-Teachers").split(",").filter(Boolean);
+    return { blob: await answer.blob(), pixels, teachers, isLast: answer.headers.get("X-Is-Last") === "1" };
   }
 
   /** Post JSON, get a map of whole numbers {values, shape}, or null where there is none. */

@@ -92,6 +92,7 @@ export class Choice {
   #show() {
     for (const tool of TOOLS) press(byId(`tool-${tool}`), tool === this.tool);
     for (const layer of LAYERS) press(byId(`layer-${layer}`), layer === this.layer);
+    for (const id of ["pen-smaller", "pen-size", "pen-larger"]) byId(id).disabled = !this.hasWidth;
     const field = byId("pen-size");
     field.value = this.size;
     field.title = `Diameter of the pen in pixels of the ${this.#unit}`;

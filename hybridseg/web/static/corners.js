@@ -1,11 +1,15 @@
 // The corners of a polygon, open or closed: they can be moved, added and removed one by one.
 
 import { imagePath } from "./api.js";
+import { wordsFor } from "./dom.js";
 import { rounded } from "./tools.js";
 
 const REACH = { mouse: 8, pen: 10, touch: 20 }; // CSS pixels from a corner or a side
 const STILL = 3; // CSS pixels that a click may move
-const PICKED = "Drag its corners; click on a side to add one, Alt+click or Delete removes one, Esc ends.";
+const PICKED = wordsFor({
+  touch: "Drag its corners; tap a side to add one, drag one onto its neighbour to remove it.",
+  keys: "Drag its corners; click on a side to add one, Alt+click or Delete removes one, Esc ends.",
+});
 
 /**
  * Changes the open polygon, or else a closed one: the one that was drawn or changed last, or one that was picked by a

@@ -5,6 +5,11 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
+/** The words that suit the main pointer of this device: a finger, or a mouse beside a keyboard. */
+export function wordsFor({ touch, keys }) {
+  return matchMedia("(pointer: coarse)").matches ? touch : keys;
+}
+
 /** Make an element; `properties` are set on it, `children` are elements or text. */
 export function make(tag, properties = {}, ...children) {
   const { dataset, style, aria, ...others } = properties;

@@ -1,11 +1,11 @@
 // The callbacks between the parts of the labelling page.
 
 import { byId } from "./dom.js";
-import { showSaved, showWhere } from "./panel.js";
+import { describeItem, showSaved, showTaught, showWhere } from "./panel.js";
 import { refreshClasses } from "./work.js";
 
 const CONFLICT = "This image was changed in another tab or program. Your last stroke was not saved.";
-const HIDDEN = "The result is painted here, and stays: draw on Result, or erase it there (L).";
+const HIDDEN = "The result is painted here, and stays: draw on Result, or erase it there.";
 const WITHDRAWN = "This changes an accepted image: its result was put into .trash. Accept it again, or undo.";
 
 /** Callbacks of mouse, pen and fingers on the canvas. */
@@ -62,6 +62,10 @@ export function queueHooks(page) {
       page.heed(change, change.bounds);
       page.messages.pass();
       if (page.state?.id !== item.image) return;
+      const isUndo = item.action === "undo";
+      if (isUndo ? before.ends_with_import : item.action === "redo" && change.ends_with_import) {
+        page.messages.say(`The import ${isUndo ? "was undone" : "is back"}: this image is now “${describeItem(change).note}”.`);
+      }
       if (before.state === "done" && change.state !== "done") page.messages.say(WITHDRAWN);
       if (before.state !== "done" && change.state === "done") page.messages.say("The accepted result is back.");
       if (change.hidden) page.messages.say(HIDDEN);
@@ -90,7 +94,9 @@ export function previewHooks(page) {
     onState: (state) => {
       document.body.dataset.preview = state;
       byId("busy").hidden = state !== "running";
-      if (state !== "running") page.shares.update();
+      if (state === "running") return;
+      page.shares.update();
+      showTaught(page);
     },
     onError: (error) => {
       if (error.kind === "conflict" && !page.queue.items.length) page.reload(page.state.id);

@@ -11,7 +11,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 export function labelCommands(page) {
   const commands = new Commands();
   const add = (...command) => commands.add(...command);
-  const resize = (steps) => page.wand.resize(steps) || page.choice.resize(steps);
+  const resize = (steps) => page.wand.resize(steps) || (page.choice.hasWidth && page.choice.resize(steps));
   for (const [tool, key] of Object.entries({ hand: "h", pen: "p", erase: "e", polygon: "g", fill: "b", wand: "a" })) {
     add("Tools", [key], { hand: "Hand", pen: "Pen", erase: "Eraser", polygon: "Polygon", fill: "Fill", wand: "Smart wand" }[tool], () =>
       page.choice.pickTool(tool),

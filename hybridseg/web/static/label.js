@@ -9,7 +9,7 @@ import { ClassDialog } from "./classdialog.js";
 import { ClassList } from "./classes.js";
 import { Corners } from "./corners.js";
 import { Crosshair } from "./crosshair.js";
-import { byId } from "./dom.js";
+import { byId, wordsFor } from "./dom.js";
 import { makeDrawer } from "./drawer.js";
 import { Finish } from "./finish.js";
 import { pointerHooks, previewHooks, queueHooks } from "./hooks.js";
@@ -20,7 +20,7 @@ import { labelCommands, listenToKeys } from "./keys.js";
 import { Messages } from "./messages.js";
 import { Minimap } from "./minimap.js";
 import { Settling } from "./overlay.js";
-import { describeItem, showPen, showProgress, showState, showWalk, showZoom } from "./panel.js";
+import { describeItem, showPen, showProgress, showState, showTaught, showWalk, showZoom } from "./panel.js";
 import { ClassPicker } from "./picker.js";
 import { PointerInput } from "./pointer.js";
 import { Preview } from "./preview.js";
@@ -37,8 +37,14 @@ import { Wand } from "./wand.js";
 import { listenToFiles, refreshClasses, runImage, saveClasses, setSmoothing } from "./work.js";
 
 const SILENT = "The server does not answer; trying again every two seconds. Your strokes are kept.";
-const POLYGON = "Enter or a click on the first corner closes it, Backspace removes a corner, Esc drops it.";
-const OPEN = "Close the polygon (Enter) or drop it (Esc) first.";
+const POLYGON = wordsFor({
+  touch: "Tap the first corner to close it; Undo removes a corner.",
+  keys: "Enter or a click on the first corner closes it, Backspace removes a corner, Esc drops it.",
+});
+const OPEN = wordsFor({
+  touch: "Close the polygon (tap its first corner) or undo its corners first.",
+  keys: "Close the polygon (Enter) or drop it (Esc) first.",
+});
 const LAYERS = ["opacity", "show-scribbles", "show-result", "live"]; // fields
 const GONE =
   "The program was restarted, or this address is old. Open the address that the program printed; what is not saved yet stays in this tab.";
@@ -219,6 +225,7 @@ class LabelPage {
     if (bounds) this.viewer.spoil("scribbles", bounds);
     this.shares.update();
     showState(state);
+    showTaught(this);
   }
 
   /** Fetch the state of an image and its tiles again, if it is open. */
@@ -304,6 +311,7 @@ class LabelPage {
   #drawingChanged() {
     const { polygonOpen } = this.drawing;
     if (polygonOpen !== this.#tellsPolygon) this.messages.rest(polygonOpen ? POLYGON : (this.state?.name ?? ""));
+    if (polygonOpen !== this.#tellsPolygon) byId("undo").disabled = !polygonOpen && !this.state?.can_undo;
     this.#tellsPolygon = polygonOpen;
     this.viewer.refresh();
   }

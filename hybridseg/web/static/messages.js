@@ -3,7 +3,7 @@
 import { make } from "./dom.js";
 
 const REST_MS = 6000;
-const PASSING = new Set(["asked", "import", "job", "refused"]); // banners about one thing that went wrong
+const PASSING = new Set(["asked", "import", "job", "refused", "taught"]); // banners about one thing, not about the page
 
 /** Capitalise the first letter, unless the first word is a file name. */
 export function asSentence(text) {

@@ -25,6 +25,18 @@ export function showState(state) {
   showJob(job);
 }
 
+/** Show how many other images taught the result on view; a click tells which. */
+export function showTaught({ preview, state, images, messages }) {
+  const names = preview.teachers?.map((id) => images.items.find((item) => item.id === id).name) ?? state?.taught_by ?? [];
+  const words = `Strokes on other images count here, as this one has few of its own: ${names.join(", ")}.`;
+  const button = byId("taught");
+  button.hidden = !names.length;
+  button.textContent = `Taught by ${names.length} other image${names.length === 1 ? "" : "s"}`;
+  button.title = words;
+  button.onclick = () => messages.raise("taught", words);
+  if (!names.length) messages.clear("taught");
+}
+
 /** Show the progress of a job, or that there is none. */
 export function showJob(job) {
   document.body.dataset.job = job?.kind ?? "none";

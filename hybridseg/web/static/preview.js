@@ -6,7 +6,7 @@ const DELAY_MS = 300;
 
 /**
  * Requests a preview a moment after the last change; a newer request cancels an older one. As long as the server has
- * more to learn from the scribbles elsewhere, it is asked again.
+ * more to learn from the scribbles elsewhere, or on other images, it is asked again.
  */
 export class Preview {
   #api;
@@ -14,7 +14,7 @@ export class Preview {
   #hooks;
   #timer = 0;
   #request = null;
-  #shown = null; // {bitmap, window, pixels}
+  #shown = null; // {bitmap, window, pixels, teachers}
 
   /**
    * `wish()` returns {id, version, window}, or null when there is nothing to preview; hooks: `onState("none" | "running" |
@@ -26,10 +26,10 @@ export class Preview {
     this.#hooks = hooks;
   }
 
-  /** Something changed: request one soon. */
-  schedule() {
+  /** Something changed: request one soon; or `again` the same, with more that the server has learned. */
+  schedule(again = false) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#ask(), DELAY_MS);
+    this.#timer = setTimeout(() => this.#ask(again), DELAY_MS);
   }
 
   /** Show none, and request none until the next `schedule`. */
@@ -48,6 +48,11 @@ export class Preview {
     return this.#shown?.pixels ?? null;
   }
 
+  /** The ids of the other images that have taught what is shown, or null. */
+  get teachers() {
+    return this.#shown?.teachers ?? null;
+  }
+
   /** Draw it in place of the result layer; the context uses image coordinates. */
   paint(ctx) {
     if (!this.#shown) return;
@@ -57,7 +62,7 @@ export class Preview {
     ctx.drawImage(this.#shown.bitmap, col - 0.5, row - 0.5, cols, rows);
   }
 
-  async #ask() {
+  async #ask(again) {
     const wish = this.#wish();
     if (!wish) return this.hide();
     this.#request?.abort();
@@ -65,12 +70,12 @@ export class Preview {
     this.#request = request;
     this.#tell();
     try {
-      const found = await this.#fetch(wish, request.signal);
+      const found = await this.#fetch({ ...wish, again }, request.signal);
       const bitmap = found && (await createImageBitmap(found.blob));
       if (this.#request !== request) return bitmap?.close();
       this.#shown?.bitmap.close();
-      this.#shown = bitmap ? { bitmap, window: wish.window, pixels: found.pixels } : null;
-      if (found && !found.isLast) this.schedule();
+      this.#shown = bitmap ? { ...found, bitmap, window: wish.window } : null;
+      if (found && !found.isLast) this.schedule(true);
     } catch (error) {
       if (this.#request !== request) return;
       this.#hooks.onError(error);
@@ -80,8 +85,8 @@ export class Preview {
     this.#hooks.onDraw();
   }
 
-  #fetch({ id, version, window }, signal) {
-    return this.#api.postForPicture(imagePath(id, "preview"), { version, window }, signal);
+  #fetch({ id, ...wish }, signal) {
+    return this.#api.postForPicture(imagePath(id, "preview"), wish, signal);
   }
 
   #tell() {

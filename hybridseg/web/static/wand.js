@@ -2,7 +2,7 @@
 
 import { imagePath } from "./api.js";
 import { PixelMap } from "./areas.js";
-import { byId, press } from "./dom.js";
+import { byId, press, wordsFor } from "./dom.js";
 
 const DELAY_MS = 200;
 const MAX_POINTS = 20000; // that the server takes of a stroke
@@ -10,9 +10,12 @@ const MIN_SCALE = 6; // of superpixels, in pixels of the map
 const STEP = 1.25; // of the size of areas
 const CLICK = 4; // CSS pixels that a click may move
 const MODES = ["new", "add", "remove"];
-const SELECTED = "Click the area again or press Enter to apply it; Shift adds, Alt removes, Esc drops it.";
-const WAIT = "The areas of this view are still being computed; click again in a moment.";
-const ELSEWHERE = "Apply the area (Enter) or drop it (Esc) before you go on outside of the part in which it was chosen.";
+const SELECTED = wordsFor({
+  touch: "Tap the area again or Apply to draw it; Add, Remove and Drop change it.",
+  keys: "Click the area again or press Enter to apply it; Shift adds, Alt removes, Esc drops it.",
+});
+const WAIT = "The areas of this view are still being computed; try again in a moment.";
+const ELSEWHERE = "Apply the area or drop it before you go on outside of the part in which it was chosen.";
 
 /**
  * The tool with which one clicks areas together. Superpixels of the window in view come from the server once; with a

@@ -1,11 +1,11 @@
 // Jobs and files: label the whole image, write it, import labels, change the classes.
 
 import { imagePath } from "./api.js";
-import { byId } from "./dom.js";
+import { byId, wordsFor } from "./dom.js";
 import { showJob, showState } from "./panel.js";
 import { saveFile } from "./savefile.js";
 
-const LABELLED = "The whole image is labelled; accept it with S, or correct it.";
+const LABELLED = `The whole image is labelled; accept it${wordsFor({ touch: "", keys: " with S" })}, or correct it.`;
 const ACCEPTED = "This image is accepted and stays as it is; smoothing is for those that are not.";
 const LOST = "The job ended without a result, perhaps because the program was restarted. Start it again.";
 
