@@ -41,8 +41,9 @@ demo-dense: $(VENV)/installed
 	$(BIN)/hybridseg demo-dense $(DENSE_OUT) --scenes $(SCENES)
 
 browser:
-	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
-	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; }
+	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || \
+	command -v google-chrome >/dev/null || { apt-get update -qq && export DEBIAN_FRONTEND=noninteractive && \
+	{ apt-get install -y -qq chromium-headless-shell || apt-get install -y -qq chromium; }; }
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n $(TEST_WORKERS)
