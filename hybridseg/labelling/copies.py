@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections import deque
+from functools import partial
 from pathlib import Path
 
+from hybridseg.batch.workers import map_calls
+from hybridseg.errors import BadInput
 from hybridseg.io.atomic import atomic_path
 from hybridseg.io.images import ImageInfo, describe_image
 from hybridseg.io.locks import lock_output
@@ -64,9 +68,18 @@ class Copies:
         # One after the other, for this program and any other.
         with self._lock, lock_output(path, wait=True):
             if self.lacks(path):
-                with local_copy(self._sources[path]) as copy, atomic_path(path) as temporary:
-                    shutil.copyfile(copy, temporary)
+                # In another process: GDAL lets no thread run while it waits for a server, and may crash.
+                deque(map_calls(partial(_copy, self._sources[path]), [path], n_jobs=2, on_death=_report_death))
 
     def describe(self, path: Path) -> ImageInfo | None:
         """Return the header of an image; None where it is not here yet."""
         return None if self.lacks(path) else describe_image(path)
+
+
+def _copy(source: Path, path: Path) -> None:
+    with local_copy(source) as copy, atomic_path(path) as temporary:
+        shutil.copyfile(copy, temporary)
+
+
+def _report_death(path: Path, how: str) -> None:
+    raise BadInput(f"{path.name} cannot be shown: the process that copied it {how}; see whether the image is whole")

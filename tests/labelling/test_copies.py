@@ -1,5 +1,7 @@
 """The images of a run that lie elsewhere are copied when a person first looks at them."""
 
+import os
+import signal
 import zipfile
 
 import numpy as np
@@ -8,12 +10,13 @@ import rasterio.shutil
 
 from hybridseg.batch.manifest import ImageFacts, Manifest
 from hybridseg.batch.results import ImageResult
-from hybridseg.errors import MissingInput
+from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
 from hybridseg.io.masks import find_labelled
 from hybridseg.io.remote import as_source, name_copy
+from hybridseg.labelling import copies
 from hybridseg.labelling.copies import COPIES_DIR
 from hybridseg.labelling.judging import Judging
 from hybridseg.labelling.review import ReviewSession
@@ -88,3 +91,17 @@ def test_a_manifest_of_others_makes_nobody_fetch_anything(run):
     (run / "b_predseg.png").unlink()
     with pytest.raises(MissingInput, match=r"lie elsewhere .*--fetch shows them"):
         ReviewSession(run)
+
+
+def test_a_crash_of_gdal_ends_no_session(run, monkeypatch):
+    session = ReviewSession(run, fetch=True)
+    by_name = {item["name"]: item["id"] for item in session.list_items()}
+    monkeypatch.setattr(copies, "_copy", crash)
+    with pytest.raises(BadInput, match=r"bitmap\.tif cannot be shown: the process that copied it crashed \(SIGSEGV\)"):
+        session.draw_tile(by_name["bitmap.tif"], "picture", (0, 0, 0))
+    monkeypatch.undo()
+    assert session.draw_tile(by_name["bitmap.tif"], "picture", (0, 0, 0))
+
+
+def crash(source, path):
+    os.kill(os.getpid(), signal.SIGSEGV)
