@@ -33,11 +33,14 @@ class Copies:
     def __init__(self, *, may_fetch: bool = False) -> None:
         self.left_out: list[str] = []
         self._may_fetch = may_fetch
-        self._sources: dict[Path, Path] = {}
+        self._sources: dict[Path, tuple[Path, float]] = {}
         self._lock = threading.Lock()
 
-    def place(self, image: str, folder: Path) -> Path | None:
-        """Return the path of an image that a manifest lists, or where its copy belongs; None where it is left out."""
+    def place(self, image: str, folder: Path, *, done: float) -> Path | None:
+        """Return the path of an image that a manifest lists, or where its copy belongs; None where it is left out.
+
+        `done` is when its result was made, in seconds since 1970: an older copy may be of another image.
+        """
         source = as_source(image)
         if not needs_copy(source):
             return source
@@ -45,12 +48,17 @@ class Copies:
             self.left_out.append(image)
             return None
         path = folder / COPIES_DIR / name_copy(source)
-        self._sources[path] = source
+        self._sources[path] = source, done
         return path
 
     def lacks(self, path: Path) -> bool:
         """Return whether an image has to be copied yet."""
-        return path in self._sources and not path.exists()
+        if path not in self._sources:
+            return False
+        try:
+            return path.stat().st_mtime < self._sources[path][1]
+        except OSError:
+            return True
 
     def fetch(self, path: Path) -> None:
         """Copy an image, unless it is there.
@@ -64,7 +72,7 @@ class Copies:
         # One after the other, for this program and any other.
         with self._lock, lock_output(path, wait=True):
             if self.lacks(path):
-                with local_copy(self._sources[path]) as copy, atomic_path(path) as temporary:
+                with local_copy(self._sources[path][0]) as copy, atomic_path(path) as temporary:
                     shutil.copyfile(copy, temporary)
 
     def describe(self, path: Path) -> ImageInfo | None:

@@ -1,5 +1,6 @@
 """The images of a run that lie elsewhere are copied when a person first looks at them."""
 
+import os
 import zipfile
 
 import numpy as np
@@ -56,6 +57,17 @@ def test_they_are_listed_at_once_and_copied_when_they_are_seen(run):
     again = ReviewSession(run, fetch=True)
     assert set(read_here(again).values()) == {True}
     again.draw_tile(again.list_items()[2]["id"], "picture", (0, 0, 0))
+
+
+def test_a_copy_that_is_older_than_its_result_is_replaced(run):
+    """The image may have changed, and the run was done again."""
+    (run / COPIES_DIR).mkdir()
+    (old := run / COPIES_DIR / "bitmap.tif").write_bytes(b"an older image")
+    os.utime(old, (1, 1))
+    session = ReviewSession(run, fetch=True)
+    assert not read_here(session)["bitmap.tif"]
+    image_id = next(item["id"] for item in session.list_items() if item["name"] == "bitmap.tif")
+    assert session.draw_tile(image_id, "picture", (0, 0, 0)) and read_here(session)["bitmap.tif"]
 
 
 def test_ground_truth_lies_beside_the_copy_to_train_with(run):
