@@ -1,6 +1,7 @@
 """The images of a run that lie elsewhere are copied when a person first looks at them."""
 
 import os
+import threading
 import zipfile
 
 import numpy as np
@@ -79,6 +80,25 @@ def test_ground_truth_lies_beside_the_copy_to_train_with(run):
     assert [pair.image_path.name for pair in find_labelled([run / COPIES_DIR]).pairs] == ["bitmap.tif"]
     decided = {row["name"]: row["decision"] for row in Judging(ReviewSession(run, fetch=True)).list_items()}
     assert decided == {"b.png": None, "bitmap.tif": "accepted", "zipped.png": "mending"}
+
+
+@pytest.mark.parametrize("act", ["accept", "mend"])
+def test_while_one_is_copied_the_list_is_shown(run, monkeypatch, act):
+    judging = Judging(ReviewSession(run, fetch=True))
+    copies, seen = judging.review.copies, []
+    fetch = copies.fetch
+
+    def look_meanwhile(path):
+        if copies.lacks(path):
+            looking = threading.Thread(target=lambda: seen.append(judging.list_items()), daemon=True)
+            looking.start()
+            looking.join(10)
+            assert seen, "the list waits"
+        fetch(path)
+
+    monkeypatch.setattr(copies, "fetch", look_meanwhile)
+    getattr(judging, act)(next(row["id"] for row in judging.list_items() if row["name"] == "zipped.png"))
+    assert seen
 
 
 def test_one_that_is_gone_is_told_and_the_others_are_shown(run):
