@@ -17,12 +17,15 @@ from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.io.windows import open_windows
+from hybridseg.labelling import spread
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spreading import LEARNED_CRF, SPREAD_CRF, SpreadOptions, spread_seeds
 from hybridseg.learning import classify
+from hybridseg.progress import ended_by
 
 TABLE = ClassTable.from_names(["water", "sand", "cliff"])
 SMALL = CrfOptions(theta=8.0, color_scale=5.0, gt_prob=0.9, n_threads=1)
@@ -220,6 +223,29 @@ def test_a_session_that_goes_on_has_forgotten_nothing(taught, tmp_path):
     assert teachers == again[1] == ["b.png", "a.png"] and (labels == again[0]).all()
     for (features, keys), (known_features, known_keys) in zip(taught.known(), known, strict=True):
         assert (features == known_features).all() and keys == known_keys
+
+
+def test_a_stroke_waits_for_no_image_that_is_looked_at(taught, monkeypatch):
+    """It ends that before the strokes are drawn; the image is looked at once there is time again."""
+    taught.start()
+    taught.scribble("c")
+    entry, _ = taught.session.album.open(taught.ids["c"])
+    experience = taught.session.teach(entry, TABLE, keeps=False).experience
+    ends = []
+
+    def end():
+        if ends:
+            raise TimeoutError
+
+    def open_image(path):
+        ends.append(path)
+        return open_windows(path)
+
+    with monkeypatch.context() as changed, ended_by(end), pytest.raises(TimeoutError):
+        changed.setattr(spread, "open_windows", open_image)
+        changed.delattr(spread, "read_seeds")
+        experience.look_back(entry.id)
+    assert experience.look_back(entry.id) and list(experience.recall(entry.id)) == [taught.ids[k] for k in "ba"]
 
 
 def test_who_teaches_when_a_session_goes_on(taught, tmp_path):
