@@ -13,6 +13,7 @@ from PIL import Image
 from hybridseg.classes import ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog, write_strokes
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -25,6 +26,7 @@ from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spreading import LEARNED_CRF, SPREAD_CRF, SpreadOptions, spread_seeds
 from hybridseg.learning import classify
+from hybridseg.learning.features import _KEPT
 from hybridseg.progress import ended_by
 
 TABLE = ClassTable.from_names(["water", "sand", "cliff"])
@@ -223,6 +225,27 @@ def test_a_session_that_goes_on_has_forgotten_nothing(taught, tmp_path):
     assert teachers == again[1] == ["b.png", "a.png"] and (labels == again[0]).all()
     for (features, keys), (known_features, known_keys) in zip(taught.known(), known, strict=True):
         assert (features == known_features).all() and keys == known_keys
+
+
+def test_what_is_taken_from_the_strokes_on_disk(stripes, tmp_path):
+    """No pixels without a picture, nothing of a single class that no model helps, and no features that others need."""
+    clear = np.full((*stripes.shape[:2], 1), 255, np.uint8)
+    clear[:, :30] = 0
+    Image.fromarray(np.concatenate([stripes, clear], axis=2)).save(tmp_path / "a.png")
+    options, strokes_path = SpreadOptions(1.0, features="color"), tmp_path / "a_doodles.json"
+
+    def sample(*strokes, shape=stripes.shape[:2], least=2):
+        write_strokes(strokes_path, StrokeLog("a.png", shape, TABLE, strokes))
+        return spread.sample_file(tmp_path / "a.png", strokes_path, options, least=least)
+
+    gone, there = (Stroke("pen", k, 1.0, ((20, col), (60, col))) for k, col in ((0, 5), (2, 91)))
+    sand = Stroke("pen", 1, 1.0, ((20, 99), (60, 99)))
+    kept = list(_KEPT._found)
+    assert set(sample(gone, there, sand)[1]) == {"sand", "cliff"}
+    assert sample(gone, there) is None and set(sample(gone, there, least=1)[1]) == {"cliff"}
+    assert list(_KEPT._found) == kept
+    with pytest.raises(BadInput, match="belongs to another image"):
+        sample(there, sand, shape=(200, 200))
 
 
 def test_a_stroke_waits_for_no_image_that_is_looked_at(taught, monkeypatch):
