@@ -9,6 +9,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.transform import from_origin
 
+from hybridseg.batch.manifest import find_key, is_there
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
@@ -112,6 +113,10 @@ def test_a_file_that_is_only_called_so_is_a_file(tmp_path, monkeypatch, text):
 def test_an_address_is_no_pattern():
     (source,) = find("gdal:WMS:http://x.org/wms?SERVICE=WMS&LAYERS=a")
     assert name_for_gdal(source) == "WMS:http://x.org/wms?SERVICE=WMS&LAYERS=a"
+
+
+def test_nobody_looks_whether_it_is_still_there():
+    assert is_there(find_key(*find("gdal:a.nc")))
 
 
 @pytest.mark.parametrize("name", ["missing.nc", "words.txt", "", "link.nc"])

@@ -5,6 +5,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -271,7 +272,7 @@ def test_a_stroke_waits_for_no_image_that_is_looked_at(taught, monkeypatch):
     assert experience.look_back(entry.id) and list(experience.recall(entry.id)) == [taught.ids[k] for k in "ba"]
 
 
-def test_who_teaches_when_a_session_goes_on(taught, tmp_path):
+def test_who_teaches_when_a_session_goes_on(taught, tmp_path, monkeypatch):
     def teachers(**more):
         taught.start(**more)
         taught.scribble("c")
@@ -279,6 +280,10 @@ def test_who_teaches_when_a_session_goes_on(taught, tmp_path):
 
     (tmp_path / "a.png").write_bytes(b"no image")
     assert teachers() == ["b.png"], "one that cannot be read is left out"
+    (tmp_path / "c_doodles.json").unlink()
+    with monkeypatch.context() as changed:
+        changed.setattr(spread, "sample_whole", Mock(side_effect=MemoryError))
+        assert teachers() == [], "nor one that is too large now"
     (tmp_path / "c_doodles.json").unlink()
     assert teachers(others=0.0) == []
     (tmp_path / "c_doodles.json").unlink()
