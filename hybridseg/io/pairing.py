@@ -19,7 +19,7 @@ from hybridseg.io.locks import is_in_leftover
 from hybridseg.io.rasters import IMAGE_SUFFIXES
 from hybridseg.io.remote import as_source, describe_source, is_remote, list_archived, name_for_gdal, needs_copy
 from hybridseg.io.textfiles import read_lines
-from hybridseg.io.trusted import PREFIX, is_trusted
+from hybridseg.io.trusted import PREFIX, as_found, is_trusted
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     if not folder.is_dir():
         raise BadInput(f"{folder} is a file; give the folder that it is in")
     wanted = tuple(suffixes)
-    found = (p for p in folder.iterdir() if p.name.lower().endswith(wanted) and not p.name.startswith("."))
+    found = (as_found(p) for p in folder.iterdir() if p.name.lower().endswith(wanted) and not p.name.startswith("."))
     return sorted(keep_files(found), key=lambda p: p.name)
 
 
@@ -223,7 +223,8 @@ def _identify(image: Path) -> tuple[str, str]:
 
 def _expand(path: Path) -> list[Path]:
     """Return what a name, a folder or a pattern stands for; nothing where that matches no image."""
-    if is_trusted(path) and _is_pattern(pattern := Path(name_for_gdal(path))):
+    # The question mark of an address is none of a pattern.
+    if is_trusted(path) and "://" not in (name := name_for_gdal(path)) and _is_pattern(pattern := Path(name)):
         return [as_source(f"{PREFIX}{one}") for one in _match_pattern(pattern)]
     if is_remote(path):
         return _expand_archive(path) or [path]
@@ -301,7 +302,8 @@ def _find_below(folder: Path) -> Iterator[Path]:
 def _match_pattern(pattern: Path) -> list[Path]:
     start = Path(pattern.anchor)
     try:
-        return sorted(path for path in start.glob(str(pattern.relative_to(start))) if not is_in_leftover(path))
+        found = sorted(path for path in start.glob(str(pattern.relative_to(start))) if not is_in_leftover(path))
+        return list(map(as_found, found))
     except (ValueError, NotImplementedError) as error:
         raise BadInput(f"{pattern} is neither a file nor a pattern: {error}") from error
 

@@ -28,7 +28,7 @@ from hybridseg.io.geotiffs import read_shape as read_copied_shape
 from hybridseg.io.images import describe_image
 from hybridseg.io.locks import own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS, IMAGE_SUFFIXES
-from hybridseg.io.trusted import PREFIX, find_file, is_trusted, open_trusted, place
+from hybridseg.io.trusted import PREFIX, as_found, find_file, is_trusted, open_trusted, place
 
 _SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3/", "gs": "vsigs/", "az": "vsiaz/"}
 _ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
@@ -68,7 +68,7 @@ def as_source(text: str) -> Path:
     >>> print(as_source("gdal:https://x.org/a.jp2"))
     gdal:/vsicurl/https:/x.org/a.jp2
     """
-    if is_trusted(text):
+    if is_trusted(text) and not os.path.lexists(text):
         name = text.removeprefix(PREFIX)
         return Path(f"{PREFIX}{place(name) if find_file(name) else as_source(name)}")
     scheme, sign, rest = text.partition("://")
@@ -79,7 +79,7 @@ def as_source(text: str) -> Path:
         is_absolute = found[1].endswith("//") or _REMOTE.match(f"/{inner}")
         return Path(found[1], inner if is_absolute else Path(inner).absolute().relative_to("/"))
     is_of_folders = text.endswith(("/", os.sep)) and any(sign in text for sign in "*?[") and not os.path.lexists(text)
-    return Path(text, "*") if is_of_folders else Path(text)
+    return as_found(Path(text, "*") if is_of_folders else Path(text))
 
 
 def is_remote(path: Path) -> bool:
@@ -170,7 +170,7 @@ def find_tag(path: Path) -> str:
         return make_tag(path)
     name = name_for_gdal(path)
     if is_trusted(path) and (file := find_file(name)):
-        return f"{file.stat().st_size} {file.stat().st_mtime_ns}"
+        return _stamp(file)
     if found := re.match(r"^/vsicurl/(https?://.*)", name):
         try:
             headers = ask_headers(found[1])
@@ -181,9 +181,15 @@ def find_tag(path: Path) -> str:
     found = re.match(rf"^(?:/(?:{_ARCHIVES})/+)+([^}}]+)", name)
     inner = Path("/" + found[1].lstrip("/{")) if found else path
     archive = next((part for part in (inner, *inner.parents) if part.is_file()), None)
-    if archive is None:
+    return "" if archive is None else _stamp(archive)
+
+
+def _stamp(file: Path) -> str:
+    try:
+        status = file.stat()
+    except OSError:
+        # Reading it says more.
         return ""
-    status = archive.stat()
     return f"{status.st_size} {status.st_mtime_ns}"
 
 

@@ -27,6 +27,11 @@ def is_trusted(path: str | os.PathLike[str]) -> bool:
     return os.fspath(path).startswith(PREFIX)
 
 
+def as_found(path: Path) -> Path:
+    """Return the path of a file as one that is not taken for a name of GDAL, whatever the file is called."""
+    return path.absolute() if is_trusted(path) else path
+
+
 def place(name: str) -> str:
     """Return a name of GDAL with the file in it by its absolute path, for workers that run in another folder."""
     file, found = find_file(name), _PART.fullmatch(name)

@@ -37,11 +37,14 @@ class Copies:
     def __init__(self, *, may_fetch: bool = False) -> None:
         self.left_out: list[str] = []
         self._may_fetch = may_fetch
-        self._sources: dict[Path, Path] = {}
+        self._sources: dict[Path, tuple[Path, float]] = {}
         self._lock = threading.Lock()
 
-    def place(self, image: str, folder: Path) -> Path | None:
-        """Return the path of an image that a manifest lists, or where its copy belongs; None where it is left out."""
+    def place(self, image: str, folder: Path, *, done: float) -> Path | None:
+        """Return the path of an image that a manifest lists, or where its copy belongs; None where it is left out.
+
+        `done` is when its result was made, in seconds since 1970: an older copy may be of another image.
+        """
         source = as_source(image)
         if not needs_copy(source):
             return source
@@ -49,12 +52,17 @@ class Copies:
             self.left_out.append(image)
             return None
         path = folder / COPIES_DIR / name_copy(source)
-        self._sources[path] = source
+        self._sources[path] = source, done
         return path
 
     def lacks(self, path: Path) -> bool:
         """Return whether an image has to be copied yet."""
-        return path in self._sources and not path.exists()
+        if path not in self._sources:
+            return False
+        try:
+            return path.stat().st_mtime < self._sources[path][1]
+        except OSError:
+            return True
 
     def fetch(self, path: Path) -> None:
         """Copy an image, unless it is there.
@@ -69,7 +77,7 @@ class Copies:
         with self._lock, lock_output(path, wait=True):
             if self.lacks(path):
                 # In another process: GDAL lets no thread run while it waits for a server, and may crash.
-                deque(map_calls(partial(_copy, self._sources[path]), [path], n_jobs=2, on_death=_report_death))
+                deque(map_calls(partial(_copy, self._sources[path][0]), [path], n_jobs=2, on_death=_report_death))
 
     def describe(self, path: Path) -> ImageInfo | None:
         """Return the header of an image; None where it is not here yet."""

@@ -99,6 +99,7 @@ class Judging:
             When there is no such image or automatic result.
         OutputExists, WriteFailed
         """
+        self._fetch(image_id)
         with self._lock:
             item, path = self._find_automatic(image_id)
             album = self.session.album
@@ -136,6 +137,7 @@ class Judging:
 
         Where this person has work on it, or ground truth, that stays as it is.
         """
+        self._fetch(image_id)
         with self._lock:
             item = self.review.find(image_id)
             entry = self.session.album.entries[image_id]
@@ -186,6 +188,10 @@ class Judging:
                     self.decisions.read()
                     if (found := self._judge(item)) != self.decisions.get(item.image_path.name):
                         self.decisions.put(item.image_path.name, found, self._rows())
+
+    def _fetch(self, image_id: str) -> None:
+        """Copy an image that lies elsewhere before it is opened: nobody else waits for that."""
+        self.review.copies.fetch(self.review.find(image_id).image_path)
 
     def _hold_mending(self) -> AbstractContextManager[None]:
         """Let no other program take one that is between the decision and its strokes for a killed one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +295,9 @@ def _find_results(folder: Path) -> dict[str, dict[str, list[Path]]]:
 def _find_run(folder: Path, copies: Copies) -> dict[Path, dict[str, float]]:
     """Return the images of a run of `segment`, which lie elsewhere, with what it measured."""
     entries = [entry for entry in Manifest.read(folder).entries.values() if entry.result == DONE]
-    return {path: entry.measures for entry in entries if (path := copies.place(entry.image, folder))}
+    times = (datetime.fromisoformat(entry.time).timestamp() for entry in entries)
+    places = [copies.place(entry.image, folder, done=time) for entry, time in zip(entries, times, strict=True)]
+    return {path: entry.measures for path, entry in zip(places, entries, strict=True) if path}
 
 
 def _find_items(folder: Path, copies: Copies) -> list[ReviewItem]:

@@ -40,7 +40,7 @@ from hybridseg.learning.classify import sample_whole
 from hybridseg.learning.experience import Found, Lessons
 from hybridseg.learning.features import NONE
 from hybridseg.panels import fit_page, show_result, shrink_to
-from hybridseg.progress import Progress, no_progress
+from hybridseg.progress import Progress, checkpoint, no_progress
 from hybridseg.resample import reduce_shape
 from hybridseg.sheets import draw_panels
 
@@ -271,10 +271,13 @@ def sample_file(image_path: Path, strokes_path: Path, options: SpreadOptions, *,
     MissingInput, BadInput
         When one of the files cannot be read, or their sizes differ.
     """
-    windows, drawn = open_windows(image_path), read_seeds(strokes_path, image_path)
+    windows = open_windows(image_path)
+    checkpoint()
+    drawn = read_seeds(strokes_path, image_path)
     check_size(strokes_path, drawn.seeds.shape, windows.info, advice="it belongs to another image")
     seeds = drawn.within(windows.valid()).seeds
     shape = reduce_shape(windows.shape, options.scale_for(windows.shape))
+    checkpoint()
     image = windows.read_all(slice(0, windows.shape[0]), slice(0, windows.shape[1]), shape)
     small = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
     if len(list_seeded(small, ())) < least:

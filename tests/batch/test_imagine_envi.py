@@ -163,6 +163,13 @@ def test_an_image_is_segmented_again_after_a_mask_was_put_beside_it(tmp_path, su
     assert [image.image_path for image in survey([path]).images] == [path]
 
 
+def test_a_file_that_is_longer_than_its_header_says_is_refused(envi):
+    """The header may be that of another image."""
+    path, _ = envi
+    path.write_bytes(path.read_bytes() + b"0")
+    refuse(path, r"old.dat .*\(it has more bytes than the 76,500 that old.hdr tells of\)")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [

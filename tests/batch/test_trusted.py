@@ -9,12 +9,13 @@ import rasterio
 import rasterio.shutil
 from rasterio.transform import from_origin
 
+from hybridseg.batch.manifest import find_key, is_there
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
-from hybridseg.io.images import read_image
+from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import find_images
 from hybridseg.io.rasters import read_georeference
-from hybridseg.io.remote import as_source, describe_source, find_tag, local_copy, read_shape
+from hybridseg.io.remote import as_source, describe_source, find_tag, is_remote, local_copy, name_for_gdal, read_shape
 
 PLACE = from_origin(500_000, 4_000_000, 2, 2)
 
@@ -99,10 +100,30 @@ def test_a_file_is_done_once_and_again_where_it_has_changed(write, survey, tmp_p
     assert len(survey(sources).images) == 1
 
 
-@pytest.mark.parametrize("name", ["missing.nc", "words.txt", ""])
+@pytest.mark.parametrize("text", [".", "*.png", "gdal:b.png", "some.txt"])
+def test_a_file_that_is_only_called_so_is_a_file(tmp_path, monkeypatch, text):
+    """Or a folder of others could make GDAL open what it likes."""
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "gdal:b.png", np.zeros((6, 8, 3), np.uint8))
+    (tmp_path / "some.txt").write_text("gdal:b.png\n")
+    (found,) = find_images([as_source(text)])
+    assert found == tmp_path / "gdal:b.png" and not is_remote(found) and as_source(str(found)) == found
+
+
+def test_an_address_is_no_pattern():
+    (source,) = find("gdal:WMS:http://x.org/wms?SERVICE=WMS&LAYERS=a")
+    assert name_for_gdal(source) == "WMS:http://x.org/wms?SERVICE=WMS&LAYERS=a"
+
+
+def test_nobody_looks_whether_it_is_still_there():
+    assert is_there(find_key(*find("gdal:a.nc")))
+
+
+@pytest.mark.parametrize("name", ["missing.nc", "words.txt", "", "link.nc"])
 def test_what_gdal_cannot_read_is_a_problem_of_that_image(write, survey, tmp_path, name):
     write("photo.bmp", "BMP", n_bands=3)
     (tmp_path / "words.txt").write_text("no image")
+    (tmp_path / "link.nc").symlink_to("nowhere.nc")
     result = survey(find(f"gdal:{name}", "gdal:photo.bmp"))
     assert len(result.images) == 1
     (problem,) = result.problems

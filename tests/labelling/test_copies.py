@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import zipfile
 
 import numpy as np
@@ -61,6 +62,17 @@ def test_they_are_listed_at_once_and_copied_when_they_are_seen(run):
     again.draw_tile(again.list_items()[2]["id"], "picture", (0, 0, 0))
 
 
+def test_a_copy_that_is_older_than_its_result_is_replaced(run):
+    """The image may have changed, and the run was done again."""
+    (run / COPIES_DIR).mkdir()
+    (old := run / COPIES_DIR / "bitmap.tif").write_bytes(b"an older image")
+    os.utime(old, (1, 1))
+    session = ReviewSession(run, fetch=True)
+    assert not read_here(session)["bitmap.tif"]
+    image_id = next(item["id"] for item in session.list_items() if item["name"] == "bitmap.tif")
+    assert session.draw_tile(image_id, "picture", (0, 0, 0)) and read_here(session)["bitmap.tif"]
+
+
 def test_ground_truth_lies_beside_the_copy_to_train_with(run):
     judging = Judging(ReviewSession(run, fetch=True))
     ids = {row["name"]: row["id"] for row in judging.list_items()}
@@ -70,6 +82,25 @@ def test_ground_truth_lies_beside_the_copy_to_train_with(run):
     assert [pair.image_path.name for pair in find_labelled([run / COPIES_DIR]).pairs] == ["bitmap.tif"]
     decided = {row["name"]: row["decision"] for row in Judging(ReviewSession(run, fetch=True)).list_items()}
     assert decided == {"b.png": None, "bitmap.tif": "accepted", "zipped.png": "mending"}
+
+
+@pytest.mark.parametrize("act", ["accept", "mend"])
+def test_while_one_is_copied_the_list_is_shown(run, monkeypatch, act):
+    judging = Judging(ReviewSession(run, fetch=True))
+    copies, seen = judging.review.copies, []
+    fetch = copies.fetch
+
+    def look_meanwhile(path):
+        if copies.lacks(path):
+            looking = threading.Thread(target=lambda: seen.append(judging.list_items()), daemon=True)
+            looking.start()
+            looking.join(10)
+            assert seen, "the list waits"
+        fetch(path)
+
+    monkeypatch.setattr(copies, "fetch", look_meanwhile)
+    getattr(judging, act)(next(row["id"] for row in judging.list_items() if row["name"] == "zipped.png"))
+    assert seen
 
 
 def test_one_that_is_gone_is_told_and_the_others_are_shown(run):

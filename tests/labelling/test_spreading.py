@@ -5,6 +5,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,16 +14,21 @@ from PIL import Image
 from hybridseg.classes import ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog, write_strokes
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.io.windows import open_windows
+from hybridseg.labelling import spread
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spreading import LEARNED_CRF, SPREAD_CRF, SpreadOptions, spread_seeds
 from hybridseg.learning import classify
+from hybridseg.learning.features import _KEPT
+from hybridseg.progress import ended_by
 
 TABLE = ClassTable.from_names(["water", "sand", "cliff"])
 SMALL = CrfOptions(theta=8.0, color_scale=5.0, gt_prob=0.9, n_threads=1)
@@ -222,7 +228,51 @@ def test_a_session_that_goes_on_has_forgotten_nothing(taught, tmp_path):
         assert (features == known_features).all() and keys == known_keys
 
 
-def test_who_teaches_when_a_session_goes_on(taught, tmp_path):
+def test_what_is_taken_from_the_strokes_on_disk(stripes, tmp_path):
+    """No pixels without a picture, nothing of a single class that no model helps, and no features that others need."""
+    clear = np.full((*stripes.shape[:2], 1), 255, np.uint8)
+    clear[:, :30] = 0
+    Image.fromarray(np.concatenate([stripes, clear], axis=2)).save(tmp_path / "a.png")
+    options, strokes_path = SpreadOptions(1.0, features="color"), tmp_path / "a_doodles.json"
+
+    def sample(*strokes, shape=stripes.shape[:2], least=2):
+        write_strokes(strokes_path, StrokeLog("a.png", shape, TABLE, strokes))
+        return spread.sample_file(tmp_path / "a.png", strokes_path, options, least=least)
+
+    gone, there = (Stroke("pen", k, 1.0, ((20, col), (60, col))) for k, col in ((0, 5), (2, 91)))
+    sand = Stroke("pen", 1, 1.0, ((20, 99), (60, 99)))
+    kept = list(_KEPT._found)
+    assert set(sample(gone, there, sand)[1]) == {"sand", "cliff"}
+    assert sample(gone, there) is None and set(sample(gone, there, least=1)[1]) == {"cliff"}
+    assert list(_KEPT._found) == kept
+    with pytest.raises(BadInput, match="belongs to another image"):
+        sample(there, sand, shape=(200, 200))
+
+
+def test_a_stroke_waits_for_no_image_that_is_looked_at(taught, monkeypatch):
+    """It ends that before the strokes are drawn; the image is looked at once there is time again."""
+    taught.start()
+    taught.scribble("c")
+    entry, _ = taught.session.album.open(taught.ids["c"])
+    experience = taught.session.teach(entry, TABLE, keeps=False).experience
+    ends = []
+
+    def end():
+        if ends:
+            raise TimeoutError
+
+    def open_image(path):
+        ends.append(path)
+        return open_windows(path)
+
+    with monkeypatch.context() as changed, ended_by(end), pytest.raises(TimeoutError):
+        changed.setattr(spread, "open_windows", open_image)
+        changed.delattr(spread, "read_seeds")
+        experience.look_back(entry.id)
+    assert experience.look_back(entry.id) and list(experience.recall(entry.id)) == [taught.ids[k] for k in "ba"]
+
+
+def test_who_teaches_when_a_session_goes_on(taught, tmp_path, monkeypatch):
     def teachers(**more):
         taught.start(**more)
         taught.scribble("c")
@@ -230,6 +280,10 @@ def test_who_teaches_when_a_session_goes_on(taught, tmp_path):
 
     (tmp_path / "a.png").write_bytes(b"no image")
     assert teachers() == ["b.png"], "one that cannot be read is left out"
+    (tmp_path / "c_doodles.json").unlink()
+    with monkeypatch.context() as changed:
+        changed.setattr(spread, "sample_whole", Mock(side_effect=MemoryError))
+        assert teachers() == [], "nor one that is too large now"
     (tmp_path / "c_doodles.json").unlink()
     assert teachers(others=0.0) == []
     (tmp_path / "c_doodles.json").unlink()

@@ -124,6 +124,16 @@ def test_one_that_is_labelled_anew_while_it_is_looked_at():
     assert found.look_back("b") and found.recall("b")["a"][1] == ["new"]
 
 
+def test_one_for_which_there_is_no_room_any_more():
+    def look(image):
+        for k in range(9):
+            found.remember(f"new {k}", np.ones((1, 2), np.float32), ["sand"])
+        return np.ones((1, 2), np.float32), ["sand"]
+
+    found = Experience(["a"], look)
+    assert found.look_back("b") and list(found.recall("b")) == [f"new {k}" for k in range(9)]
+
+
 def test_features_of_another_kind_are_left_out(experience):
     other = np.zeros((2, 5), np.float32)
     assert len(Lessons(experience, "new", KEYS, 0.3, keeps=False).add(other, np.array([1, 2]))[0]) == 2

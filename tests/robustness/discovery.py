@@ -64,7 +64,7 @@ NOT_READERS = {
     "labelling.copies.Copies.describe": _THROUGH,
     "labelling.copies.Copies.fetch": _THROUGH,
     "labelling.session.LabelSession.import_all": _THROUGH,
-    "labelling.shelf.Shelf.read_time": "it asks for the time of a file, and opens nothing",
+    "labelling.shelf.Shelf.read_time": "it asks when a file was written",
     "labelling.spread.sample_file": _THROUGH,
     "models.cards.parse_value": "it is given a value by read_card_file",
     "models.checkpoints.restore_state": _THROUGH,
