@@ -328,7 +328,8 @@ def is_other(image: Path, entry: Entry) -> bool:
     """Return whether an entry is of another image, which was not moved since and is no copy."""
     if entry.image == find_key(image):
         return False
-    return is_there(entry.image) and not is_same(image, entry.facts)
+    # All images of an archive have one tag, as all of a file of GDAL; those of a store have none.
+    return is_there(entry.image) and (is_remote(image) or not is_same(image, entry.facts))
 
 
 def is_there(key: str) -> bool:
