@@ -350,6 +350,13 @@ def is_same(image: Path, facts: ImageFacts) -> bool:
     return stamp is not None and stamp[0] == facts.size and hash_file(image) == facts.sha256
 
 
+def is_copy(path: Path, entry: Entry) -> bool:
+    """Return whether a copy is of what an entry was made of; it is read only where it is older than the entry."""
+    if entry.facts.sha256 is None or path.stat().st_mtime > datetime.fromisoformat(entry.time).timestamp():
+        return True
+    return hash_file(path) == entry.facts.sha256
+
+
 def measure_image(image: Path, *, tag: str = "", n_workers: int = 1) -> ImageFacts:
     """Return the facts of an image, or of its copy, that this process has just worked on."""
     pixels = 0

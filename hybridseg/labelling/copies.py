@@ -6,6 +6,8 @@ import shutil
 import threading
 from pathlib import Path
 
+from hybridseg.batch.manifest import Entry, is_copy
+from hybridseg.errors import BadInput
 from hybridseg.io.atomic import atomic_path
 from hybridseg.io.images import ImageInfo, describe_image
 from hybridseg.io.locks import lock_output
@@ -34,18 +36,20 @@ class Copies:
         self.left_out: list[str] = []
         self._may_fetch = may_fetch
         self._sources: dict[Path, Path] = {}
+        self._entries: dict[Path, Entry] = {}
         self._lock = threading.Lock()
 
-    def place(self, image: str, folder: Path) -> Path | None:
+    def place(self, entry: Entry, folder: Path) -> Path | None:
         """Return the path of an image that a manifest lists, or where its copy belongs; None where it is left out."""
-        source = as_source(image)
+        source = as_source(entry.image)
         if not needs_copy(source):
             return source
         if is_remote(source) and not self._may_fetch:
-            self.left_out.append(image)
+            self.left_out.append(entry.image)
             return None
         path = folder / COPIES_DIR / name_copy(source)
         self._sources[path] = source
+        self._entries[path] = entry
         return path
 
     def lacks(self, path: Path) -> bool:
@@ -68,5 +72,18 @@ class Copies:
                     shutil.copyfile(copy, temporary)
 
     def describe(self, path: Path) -> ImageInfo | None:
-        """Return the header of an image; None where it is not here yet."""
-        return None if self.lacks(path) else describe_image(path)
+        """Return the header of an image; None where it is not here yet.
+
+        Raises
+        ------
+        MissingInput, BadInput
+            Also where an older image was copied than the one that the run was made of.
+        """
+        if self.lacks(path):
+            return None
+        if (entry := self._entries.get(path)) and not is_copy(path, entry):
+            raise BadInput(
+                f"{path} was copied before the image changed; move it to another folder, with what was drawn on it, "
+                "and it is copied again"
+            )
+        return describe_image(path)

@@ -1,12 +1,15 @@
 """The images of a run that lie elsewhere are copied when a person first looks at them."""
 
+import json
+import os
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import rasterio.shutil
 
-from hybridseg.batch.manifest import ImageFacts, Manifest
+from hybridseg.batch.manifest import ImageFacts, Manifest, identify
 from hybridseg.batch.results import ImageResult
 from hybridseg.errors import MissingInput
 from hybridseg.io.labels.formats import read_labelmap
@@ -88,3 +91,28 @@ def test_a_manifest_of_others_makes_nobody_fetch_anything(run):
     (run / "b_predseg.png").unlink()
     with pytest.raises(MissingInput, match=r"lie elsewhere .*--fetch shows them"):
         ReviewSession(run)
+
+
+def test_a_copy_of_an_older_image_is_told_and_stays(run):
+    session = ReviewSession(run, fetch=True)
+    ids = {item["name"]: item["id"] for item in session.list_items()}
+    session.draw_tile(ids["bitmap.tif"], "picture", (0, 0, 0))
+    copy, image = run / COPIES_DIR / "bitmap.tif", as_source(f"gdal:{run.parent}/bitmap.bmp")
+    os.utime(copy, (0, 0))
+    before, facts = copy.read_bytes(), identify(copy)
+    result = ImageResult(image, (run / "bitmap_predseg.png",), {}, (), {})
+    # The same image by another model.
+    Manifest.read(run).add(image, result, facts, job="other")
+    assert read_here(ReviewSession(run, fetch=True))["bitmap.tif"]
+    Manifest.read(run).add(image, result, replace(facts, sha256="0" * 64), job="")
+    (problem,) = ReviewSession(run, fetch=True).problems
+    assert problem.where == "bitmap.tif" and "was copied before the image changed; move it" in problem.message
+    assert copy.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["", "/" + "n" * 300, "/tmp/\0.jpg"])
+def test_a_name_that_no_image_can_have(run, photos, name):
+    lines = (run / "manifest.jsonl").read_text().splitlines()
+    lines.append(json.dumps(json.loads(lines[-1]) | {"image": name}))
+    (run / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+    assert set(read_here(ReviewSession(run, fetch=True))) == {"b.png", "bitmap.tif", "zipped.png"}
