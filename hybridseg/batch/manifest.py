@@ -328,7 +328,8 @@ def is_other(image: Path, entry: Entry) -> bool:
     """Return whether an entry is of another image, which was not moved since and is no copy."""
     if entry.image == find_key(image):
         return False
-    return is_there(entry.image) and not is_same(image, entry.facts)
+    # All images of an archive have one tag, as all of a file of GDAL; those of a store have none.
+    return is_there(entry.image) and (is_remote(image) or not is_same(image, entry.facts))
 
 
 def is_there(key: str) -> bool:
@@ -347,6 +348,13 @@ def is_same(image: Path, facts: ImageFacts) -> bool:
     if stamp == (facts.size, facts.mtime_ns):
         return True
     return stamp is not None and stamp[0] == facts.size and hash_file(image) == facts.sha256
+
+
+def is_copy(path: Path, entry: Entry) -> bool:
+    """Return whether a copy is of what an entry was made of; it is read only where it is older than the entry."""
+    if entry.facts.sha256 is None or path.stat().st_mtime > datetime.fromisoformat(entry.time).timestamp():
+        return True
+    return hash_file(path) == entry.facts.sha256
 
 
 def measure_image(image: Path, *, tag: str = "", n_workers: int = 1) -> ImageFacts:

@@ -34,6 +34,7 @@ _SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3
 _ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
 _STORES = "vsicurl|vsis3|vsigs|vsiaz|vsiadls|vsioss|vsiswift|vsihdfs|vsiwebhdfs"
 _REMOTE = re.compile(rf"^(/({_ARCHIVES}|{_STORES})/|{PREFIX})")
+_ADDRESS = re.compile(r"/vsi|\b(?:https?|ftp):/")
 _NESTED = re.compile(rf"^((?:/(?:{_ARCHIVES})/+)+)(?![/{{])")
 # How long GDAL waits, how often it tries again, and that it neither looks for other files nor keeps what it fetched:
 # the next run may find another file of the same name.
@@ -118,7 +119,9 @@ def without_key(path: Path) -> Path:
     >>> print(without_key(as_source("https://me:secret@x.org/a.tif?signature=1.2")))
     /vsicurl/https:/x.org/a.tif
     """
-    if not is_remote(path):
+    # A file of this machine may have such signs in its name.
+    is_file = is_trusted(path) and not _ADDRESS.search(str(path))
+    if is_file or not is_remote(path):
         return path
     return Path(re.sub(r"(?<=:/)[^/@]*@", "", str(path).partition("?")[0]))
 

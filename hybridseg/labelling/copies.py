@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections import deque
 from functools import partial
 from pathlib import Path
 
+from hybridseg.batch.manifest import Entry, is_copy
 from hybridseg.batch.workers import map_calls
 from hybridseg.errors import BadInput
 from hybridseg.io.atomic import atomic_path
@@ -37,32 +37,24 @@ class Copies:
     def __init__(self, *, may_fetch: bool = False) -> None:
         self.left_out: list[str] = []
         self._may_fetch = may_fetch
-        self._sources: dict[Path, tuple[Path, float]] = {}
+        self._entries: dict[Path, Entry] = {}
         self._lock = threading.Lock()
 
-    def place(self, image: str, folder: Path, *, done: float) -> Path | None:
-        """Return the path of an image that a manifest lists, or where its copy belongs; None where it is left out.
-
-        `done` is when its result was made, in seconds since 1970: an older copy may be of another image.
-        """
-        source = as_source(image)
+    def place(self, entry: Entry, folder: Path) -> Path | None:
+        """Return the path of an image that a manifest lists, or where its copy belongs; None where it is left out."""
+        source = as_source(entry.image)
         if not needs_copy(source):
             return source
         if is_remote(source) and not self._may_fetch:
-            self.left_out.append(image)
+            self.left_out.append(entry.image)
             return None
         path = folder / COPIES_DIR / name_copy(source)
-        self._sources[path] = source, done
+        self._entries[path] = entry
         return path
 
     def lacks(self, path: Path) -> bool:
         """Return whether an image has to be copied yet."""
-        if path not in self._sources:
-            return False
-        try:
-            return path.stat().st_mtime < self._sources[path][1]
-        except OSError:
-            return True
+        return path in self._entries and not path.exists()
 
     def fetch(self, path: Path) -> None:
         """Copy an image, unless it is there.
@@ -77,11 +69,25 @@ class Copies:
         with self._lock, lock_output(path, wait=True):
             if self.lacks(path):
                 # In another process: GDAL lets no thread run while it waits for a server, and may crash.
-                deque(map_calls(partial(_copy, self._sources[path][0]), [path], n_jobs=2, on_death=_report_death))
+                copy = partial(_copy, as_source(self._entries[path].image))
+                list(map_calls(copy, [path], n_jobs=2, on_death=_report_death))
 
     def describe(self, path: Path) -> ImageInfo | None:
-        """Return the header of an image; None where it is not here yet."""
-        return None if self.lacks(path) else describe_image(path)
+        """Return the header of an image; None where it is not here yet.
+
+        Raises
+        ------
+        MissingInput, BadInput
+            Also where an older image was copied than the one that the run was made of.
+        """
+        if self.lacks(path):
+            return None
+        if (entry := self._entries.get(path)) and not is_copy(path, entry):
+            raise BadInput(
+                f"{path} was copied before the image changed; move it to another folder, with what was drawn on it, "
+                "and it is copied again"
+            )
+        return describe_image(path)
 
 
 def _copy(source: Path, path: Path) -> None:

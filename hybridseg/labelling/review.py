@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -295,9 +295,7 @@ def _find_results(folder: Path) -> dict[str, dict[str, list[Path]]]:
 def _find_run(folder: Path, copies: Copies) -> dict[Path, dict[str, float]]:
     """Return the images of a run of `segment`, which lie elsewhere, with what it measured."""
     entries = [entry for entry in Manifest.read(folder).entries.values() if entry.result == DONE]
-    times = (datetime.fromisoformat(entry.time).timestamp() for entry in entries)
-    places = [copies.place(entry.image, folder, done=time) for entry, time in zip(entries, times, strict=True)]
-    return {path: entry.measures for path, entry in zip(places, entries, strict=True) if path}
+    return {path: entry.measures for entry in entries if (path := copies.place(entry, folder))}
 
 
 def _find_items(folder: Path, copies: Copies) -> list[ReviewItem]:
@@ -305,8 +303,11 @@ def _find_items(folder: Path, copies: Copies) -> list[ReviewItem]:
     results, run = _find_results(folder), _find_run(folder, copies)
     for image_path in run:
         # Perhaps with manual results beside them.
-        if (beside := image_path.with_name(f"{image_path.stem}_mres.mat")).is_file():
-            results[image_path.stem]["manual"].append(beside)
+        beside = image_path.parent / f"{image_path.stem}_mres.mat"
+        # There are names that no file can have.
+        with suppress(OSError):
+            if beside.is_file():
+                results[image_path.stem]["manual"].append(beside)
     items = []
     for image_path, measures in {**{path: {} for path in list_images(folder)}, **run}.items():
         found = results.get(image_path.stem)

@@ -122,6 +122,17 @@ def test_an_archive_and_a_folder_in_it_stand_for_their_images(survey, tmp_path):
         find(all_of_it)
 
 
+def test_images_of_one_name_in_an_archive_do_not_replace_each_other(web, survey, tmp_path):
+    with zipfile.ZipFile(tmp_path / "survey.zip", "w") as archive:
+        for folder in ("north", "south"):
+            archive.write(tmp_path / "www" / "a.png", f"{folder}/a.png")
+    north, south = (as_source(f"/vsizip/{tmp_path}/survey.zip/{folder}/a.png") for folder in ("north", "south"))
+    assert not survey([north]).problems
+    (problem,) = survey([south]).problems
+    assert problem.message.startswith(f"has the same name as /vsizip/{tmp_path}/survey.zip/north/a.png")
+    assert len(survey([north]).skipped) == 1
+
+
 def test_an_archive_names_nothing_outside_it(survey, tmp_path):
     write_image(tmp_path / "a.png", np.zeros((6, 8, 3), np.uint8))
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:

@@ -119,6 +119,17 @@ def test_nobody_looks_whether_it_is_still_there():
     assert is_there(find_key(*find("gdal:a.nc")))
 
 
+def test_the_name_of_a_file_is_kept_as_it_is_and_an_address_is_cut(write, survey, tmp_path):
+    for name in ("what?1.bmp", "what?2.bmp"):
+        write(name, "BMP", n_bands=3)
+    result = survey(sources := find("gdal:what?1.bmp", "gdal:what?2.bmp"))
+    assert [image.written[0].name for image in result.images] == ["what?1_threshold.png", "what?2_threshold.png"]
+    assert [describe_source(source) for source in sources] == [f"gdal:{tmp_path}/what?{i}.bmp" for i in (1, 2)]
+    assert describe_source(as_source("gdal:/me@home/a.nc")) == "gdal:/me@home/a.nc"
+    assert describe_source(as_source("gdal:https://me:secret@x.org/a.nc?key=1")) == "gdal:https://x.org/a.nc"
+    assert describe_source(as_source('gdal:NETCDF:"https://me:secret@x.org/a.nc?key=1"')).endswith("https://x.org/a.nc")
+
+
 @pytest.mark.parametrize("name", ["missing.nc", "words.txt", "", "link.nc"])
 def test_what_gdal_cannot_read_is_a_problem_of_that_image(write, survey, tmp_path, name):
     write("photo.bmp", "BMP", n_bands=3)

@@ -1,15 +1,17 @@
 """The images of a run that lie elsewhere are copied when a person first looks at them."""
 
+import json
 import os
 import signal
 import threading
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import rasterio.shutil
 
-from hybridseg.batch.manifest import ImageFacts, Manifest
+from hybridseg.batch.manifest import ImageFacts, Manifest, identify
 from hybridseg.batch.results import ImageResult
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.labels.formats import read_labelmap
@@ -60,17 +62,6 @@ def test_they_are_listed_at_once_and_copied_when_they_are_seen(run):
     again = ReviewSession(run, fetch=True)
     assert set(read_here(again).values()) == {True}
     again.draw_tile(again.list_items()[2]["id"], "picture", (0, 0, 0))
-
-
-def test_a_copy_that_is_older_than_its_result_is_replaced(run):
-    """The image may have changed, and the run was done again."""
-    (run / COPIES_DIR).mkdir()
-    (old := run / COPIES_DIR / "bitmap.tif").write_bytes(b"an older image")
-    os.utime(old, (1, 1))
-    session = ReviewSession(run, fetch=True)
-    assert not read_here(session)["bitmap.tif"]
-    image_id = next(item["id"] for item in session.list_items() if item["name"] == "bitmap.tif")
-    assert session.draw_tile(image_id, "picture", (0, 0, 0)) and read_here(session)["bitmap.tif"]
 
 
 def test_ground_truth_lies_beside_the_copy_to_train_with(run):
@@ -136,3 +127,28 @@ def test_a_crash_of_gdal_ends_no_session(run, monkeypatch):
 
 def crash(source, path):
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_a_copy_of_an_older_image_is_told_and_stays(run):
+    session = ReviewSession(run, fetch=True)
+    ids = {item["name"]: item["id"] for item in session.list_items()}
+    session.draw_tile(ids["bitmap.tif"], "picture", (0, 0, 0))
+    copy, image = run / COPIES_DIR / "bitmap.tif", as_source(f"gdal:{run.parent}/bitmap.bmp")
+    os.utime(copy, (0, 0))
+    before, facts = copy.read_bytes(), identify(copy)
+    result = ImageResult(image, (run / "bitmap_predseg.png",), {}, (), {})
+    # The same image by another model.
+    Manifest.read(run).add(image, result, facts, job="other")
+    assert read_here(ReviewSession(run, fetch=True))["bitmap.tif"]
+    Manifest.read(run).add(image, result, replace(facts, sha256="0" * 64), job="")
+    (problem,) = ReviewSession(run, fetch=True).problems
+    assert problem.where == "bitmap.tif" and "was copied before the image changed; move it" in problem.message
+    assert copy.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["", "/" + "n" * 300, "/tmp/\0.jpg"])
+def test_a_name_that_no_image_can_have(run, photos, name):
+    lines = (run / "manifest.jsonl").read_text().splitlines()
+    lines.append(json.dumps(json.loads(lines[-1]) | {"image": name}))
+    (run / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+    assert set(read_here(ReviewSession(run, fetch=True))) == {"b.png", "bitmap.tif", "zipped.png"}
