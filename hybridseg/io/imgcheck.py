@@ -105,7 +105,7 @@ class Header(NamedTuple):
             raise ValueError("its header is unclear")
         if self.n_bytes is not None and self.files[0].stat().st_size > self.n_bytes:
             # It may be that of another image, whose bands lie elsewhere.
-            raise ValueError(f"it has more bytes than the {self.n_bytes:,} that {self.files[1].name} tells of")
+            raise ValueError(f"it has more bytes than the {self.n_bytes:,} that {self.files[1].name} says")
 
 
 def find_format(path: Path) -> str | None:

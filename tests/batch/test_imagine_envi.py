@@ -167,7 +167,7 @@ def test_a_file_that_is_longer_than_its_header_says_is_refused(envi):
     """The header may be that of another image."""
     path, _ = envi
     path.write_bytes(path.read_bytes() + b"0")
-    refuse(path, r"old.dat .*\(it has more bytes than the 76,500 that old.hdr tells of\)")
+    refuse(path, r"old.dat .*\(it has more bytes than the 76,500 that old.hdr says\)")
 
 
 @pytest.mark.parametrize(
