@@ -17,8 +17,9 @@ from hybridseg.errors import BadInput
 from hybridseg.io.rasters import quiet_rasterio
 
 PREFIX = "gdal:"
-# A part of a file: NETCDF:"depth.nc":elevation.
+# A part of a file, NETCDF:"depth.nc":elevation, and what of its name is kept.
 _PART = re.compile(r'(\w+):"?([^":]+)"?(:.*)?')
+_UNKEPT = re.compile(r"[^-.\w]+")
 _MOST_NAMED = 5
 
 
@@ -34,11 +35,22 @@ def as_found(path: Path) -> Path:
 
 def place(name: str) -> str:
     """Return a name of GDAL with the file in it by its absolute path, for workers that run in another folder."""
-    file, found = find_file(name), _PART.fullmatch(name)
-    if file is None:
-        return name
-    is_part = found is not None and file == Path(found[2])
-    return f'{found[1]}:"{file.absolute()}"{found[3] or ""}' if found and is_part else str(file.absolute())
+    if part := _find_part(name):
+        return f'{part[1]}:"{Path(part[2]).absolute()}"{part[3] or ""}'
+    return str(Path(name).absolute()) if os.path.lexists(name) else name
+
+
+def name_result(name: str) -> str:
+    """Return what results are called, without their suffix: after the file, and the part of it that is named."""
+    if (part := _find_part(name)) and part[3]:
+        return f"{Path(part[2]).stem}_{_UNKEPT.sub('_', part[3]).strip('_')}"
+    return Path(name).stem
+
+
+def _find_part(name: str) -> re.Match[str] | None:
+    """Return the driver, the file and the rest of a name of GDAL for a part of a file of this machine."""
+    found = _PART.fullmatch(name)
+    return found if found and not os.path.lexists(name) and os.path.lexists(found[2]) else None
 
 
 def find_file(name: str) -> Path | None:
@@ -49,9 +61,9 @@ def find_file(name: str) -> Path | None:
     >>> print(find_file("NETCDF:missing.nc:depth"))
     None
     """
-    found = _PART.fullmatch(name)
-    named = (name, found[2] if found else name)
-    return next((Path(one) for one in named if os.path.lexists(one)), None)
+    part = _find_part(name)
+    named = part[2] if part else name
+    return Path(named) if os.path.lexists(named) else None
 
 
 @contextmanager

@@ -77,6 +77,17 @@ def test_a_part_of_a_file_is_named_as_gdal_names_it(write, tmp_path):
             assert np.array_equal(read_image(path)[::step], values[..., 1:2])
 
 
+def test_the_parts_of_a_file_have_results_of_their_own(write, survey):
+    write("many.nc", "netCDF", n_bands=3, FORMAT="NC4")
+    sources = find("gdal:NETCDF:many.nc:Band1", 'gdal:HDF5:"many.nc"://Band2')
+    result = survey(sources)
+    assert [image.written[0].name for image in result.images] == [
+        "many_Band1_threshold.png",
+        "many_Band2_threshold.png",
+    ]
+    assert survey(sources).skipped == tuple(sources)
+
+
 def test_a_pattern_and_a_list_stand_for_files(write, tmp_path):
     for name in ("a.asc", "b.asc"):
         write(name, "AAIGrid", dtype="float32")
