@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import tarfile
 import unicodedata
 import zlib
@@ -63,7 +64,7 @@ def unpack_archive(path: str | os.PathLike[str], target: Path) -> None:
         When it is damaged, would take more than `MAX_BYTES` or `MAX_RATIO` times its size, has more than `MAX_MEMBERS`
         files, a file twice (also in another case), a link or a device, or leads out of the folder.
     """
-    path = check_regular(path)
+    path, target = check_regular(path), Path(os.path.normpath(target))
     size = path.stat().st_size
     most = min(MAX_BYTES, max(MAX_RATIO * size, _LEAST_BYTES))
     limit = f"the limit is {MAX_RATIO} times its size, and at most {MAX_BYTES:,} bytes"
@@ -75,16 +76,24 @@ def unpack_archive(path: str | os.PathLike[str], target: Path) -> None:
                 tarfile.open(fileobj=_Bounded(stream, most, said), mode="r:") as archive,  # type: ignore[call-overload]
             ):
                 for member in _check_members(archive):
-                    archive.extract(member, target, filter="data")
+                    _extract(archive, member, target)
         except HybridSegError:
             raise
-        except tarfile.FilterError as error:
-            raise BadInput(
-                f"it is not used: an entry points outside the folder or is not a regular file ({error})"
-            ) from error
         # A chain of headers is read by a function that calls itself.
         except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, RecursionError) as error:
             raise BadInput(f"it cannot be unpacked ({error}); copy it again from its source") from error
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    """Write a file or make a folder; the filters of tarfile are not in every Python 3.11 (Debian 12 has 3.11.2)."""
+    place = Path(os.path.normpath(target / member.name.lstrip("/")))
+    if target not in (place, *place.parents):
+        raise BadInput(f"{member.name!r} in it points outside the folder, so it is not used; {_REMEDY}")
+    folder = place if member.isdir() else place.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    if (content := archive.extractfile(member)) is not None:
+        with content, place.open("xb") as file:
+            shutil.copyfileobj(content, file)
 
 
 def _check_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -97,6 +106,8 @@ def _check_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
             raise BadInput(f"{member.name!r} in it is a link, a device or sparse, not a file or folder; {_REMEDY}")
         # Some disks know no case, and only one form of an accent.
         place = unicodedata.normalize("NFC", str(PurePosixPath(member.name))).casefold()
-        if not (folders.setdefault(place, member.isdir()) and member.isdir()) and number > len(folders):
+        # A folder may be named again.
+        if place in folders and not (folders[place] and member.isdir()):
             raise BadInput(f"{member.name!r} stands twice in it; {_REMEDY}")
+        folders[place] = member.isdir()
         yield member

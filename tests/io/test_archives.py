@@ -30,15 +30,18 @@ FILE, FOLDER = tarfile.REGTYPE, tarfile.DIRTYPE
 def test_files_and_folders_are_unpacked(tmp_path):
     path = pack(
         tmp_path / "a.tar.gz", ("./", FOLDER, ""), ("./saved_model.pb", FILE, b"graph"), ("assets", FOLDER, ""),
-        ("assets/labels.txt", FILE, b"x" * 5000), ("assets", FOLDER, ""),
+        ("assets/labels.txt", FILE, b"x" * 5000), ("assets", FOLDER, ""), ("/absolute.txt", FILE, b"y"),
     )  # fmt: skip
-    unpack_archive(path, tmp_path / "out")
+    unpack_archive(path, tmp_path / "in" / ".." / "out")
+    assert (tmp_path / "out" / "absolute.txt").read_bytes() == b"y"
     assert (tmp_path / "out" / "saved_model.pb").read_bytes() == b"graph"
     assert (tmp_path / "out" / "assets" / "labels.txt").read_bytes() == b"x" * 5000
 
 
 @pytest.mark.parametrize(("member", "reason"), [
     (("../out.txt", FILE, b"x"), "points outside the folder"),
+    (("a/../../out.txt", FILE, b"x"), "points outside the folder"),
+    (("a/../good", FILE, b"x"), "cannot be unpacked"),
     (("link", tarfile.SYMTYPE, "/etc"), "'link' in it is a link, a device or sparse"),
     (("hard", tarfile.LNKTYPE, "good"), "is a link"),
     (("pipe", tarfile.FIFOTYPE, ""), "is a link, a device"),
