@@ -18,8 +18,8 @@ from hybridseg.io.remote import (
     describe_source,
     is_image_name,
     is_remote,
-    name_results,
     read_shape,
+    result_path,
 )
 from hybridseg.markup import describe_bytes
 
@@ -103,7 +103,7 @@ def list_tasks(
     owners = manifest.list_owners() if manifest else {}
     for i, path in enumerate(image_paths):
         # Where nothing is written, each stands for itself.
-        target = next(iter(job.list_targets(name_results(path))), path)
+        target = next(iter(job.list_targets(result_path(path))), path)
         other = describe_source(taken[target]) if target in taken else ""
         if target in owners and is_other(path, owners[target]):
             other = owners[target].image
@@ -128,7 +128,7 @@ def sort_out(
     failed: dict[int, Problem] = {}
     ask_tags(path for _, path in tasks if find_key(path) in manifest.entries)
     for i, path in tasks:
-        reason = manifest.find_reason(path, fingerprint, job.list_targets(name_results(path)))
+        reason = manifest.find_reason(path, fingerprint, job.list_targets(result_path(path)))
         if reason == FAILED and not retry_failed:
             failure = manifest.entries[find_key(path)].reason
             failed[i] = Problem(describe_source(path), f"{failure} (in an earlier run; --retry-failed tries again)")
@@ -163,7 +163,7 @@ def _count_parts(job: Job, image: Path) -> int:
 def count_kept(shared: Sequence[Task], job: Job, n_workers: int) -> int:
     """Return the bytes that the parts of any shared image still take on the disk until it is done, at the most."""
     still = (
-        job.count_kept(read_shape(image), n_workers) - measure_parts(job.list_targets(name_results(image))[0])
+        job.count_kept(read_shape(image), n_workers) - measure_parts(job.list_targets(result_path(image))[0])
         for _, image in shared
     )
     return max(still, default=0)

@@ -28,7 +28,7 @@ from hybridseg.io.geotiffs import read_shape as read_copied_shape
 from hybridseg.io.images import describe_image
 from hybridseg.io.locks import own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS, IMAGE_SUFFIXES
-from hybridseg.io.trusted import PREFIX, as_found, find_file, is_trusted, name_result, open_trusted, place
+from hybridseg.io.trusted import PREFIX, as_found, find_file, is_trusted, open_trusted, place, result_stem
 
 _SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3/", "gs": "vsigs/", "az": "vsiaz/"}
 _ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
@@ -270,11 +270,11 @@ def name_copy(path: Path) -> str:
     """
     path = without_key(path)
     if is_trusted(path):
-        return f"{name_result(name_for_gdal(path))}.tif"
+        return f"{result_stem(name_for_gdal(path))}.tif"
     return path.name if is_remote(path) else f"{path.stem}.tif"
 
 
-def name_results(path: Path) -> Path:
+def result_path(path: Path) -> Path:
     """Return the path that the results of an image are called after."""
     return Path(name_copy(path)) if is_trusted(path) else without_key(path)
 

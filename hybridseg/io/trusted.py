@@ -40,7 +40,7 @@ def place(name: str) -> str:
     return str(Path(name).absolute()) if os.path.lexists(name) else name
 
 
-def name_result(name: str) -> str:
+def result_stem(name: str) -> str:
     """Return what results are called, without their suffix: after the file, and the part of it that is named."""
     if (part := _find_part(name)) and part[3]:
         return f"{Path(part[2]).stem}_{_UNKEPT.sub('_', part[3]).strip('_')}"
@@ -83,6 +83,10 @@ def open_trusted(name: str) -> Iterator[Any]:
         if not dataset.count:
             parts = [f"{PREFIX}{part}" for part in dataset.subdatasets]
             more = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
-            what = f"several images; name one: {', '.join(parts[:_MOST_NAMED])}{more}" if parts else "no image"
+            what = (
+                f"several images; name one: {', '.join(parts[:_MOST_NAMED])}{more}"
+                if parts
+                else "no image; name another file"
+            )
             raise BadInput(f"{PREFIX}{name} has {what}")
         yield dataset

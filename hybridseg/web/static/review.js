@@ -87,7 +87,7 @@ class ReviewPage {
     byId("title").textContent = this.item.name;
     document.title = `${this.item.name} – hybridseg review`;
     const { item } = this;
-    this.messages.rest(item.here ? sentence(item) : `${item.name} lies elsewhere and is being copied.`);
+    this.messages.rest(item.here ? sentence(item) : `${item.name} is being copied before it can be shown.`);
     this.decisions?.show();
     const more = await this.api.get(`/api/review/${encodeURIComponent(id)}`).catch((error) => this.#tell(error));
     item.here ||= more !== undefined;
