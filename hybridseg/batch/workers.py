@@ -28,6 +28,8 @@ MOST_AHEAD = 16
 """How many calls with large arguments are prepared ahead, at most: one for each worker that is busy."""
 N_TRIES = 3
 """How often a call is made whose process is killed."""
+# Seconds between two looks at whether to stop.
+_GLANCE = 0.1
 
 
 def map_calls(
@@ -38,6 +40,7 @@ def map_calls(
     prepare: Callable[[Item], Any] | None = None,
     on_death: Callable[[Item, str], Result] | None = None,
     on_late: Callable[[Result], object] | None = None,
+    stop: threading.Event | None = None,
 ) -> Generator[Result, None, None]:
     """Yield what a function returns for each item, as soon as it is known, in any order.
 
@@ -56,6 +59,8 @@ def map_calls(
         that ends everything.
     on_late : callable or None
         Takes the results of calls that had begun when the generator was closed or interrupted: they are finished.
+    stop : threading.Event or None
+        Once it is set, the processes are killed and nothing more is yielded.
 
     Raises
     ------
@@ -74,7 +79,11 @@ def map_calls(
                 while waiting and free:
                     worker, (item, n_tries) = free.popleft(), waiting.popleft()
                     running[worker.submit(function, prepare(item) if prepare else item)] = worker, item, n_tries
-                wait(running, return_when=FIRST_COMPLETED)
+                wait(running, timeout=None if stop is None else _GLANCE, return_when=FIRST_COMPLETED)
+                if stop is not None and stop.is_set():
+                    for worker in workers:
+                        worker.kill()
+                    return
                 # In the order in which they were submitted: the first one of a worker is to blame for its death.
                 for future in [future for future in running if future.done()]:
                     if future not in running:
@@ -157,6 +166,9 @@ class _Worker:
         how = describe_end(self._process.exitcode)
         self._start()
         return how
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def stop(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

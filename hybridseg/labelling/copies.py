@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import threading
 from functools import partial
 from pathlib import Path
 
 from hybridseg.batch.manifest import Entry, is_copy
 from hybridseg.batch.workers import map_calls
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.atomic import atomic_path
 from hybridseg.io.images import ImageInfo, describe_image
-from hybridseg.io.locks import lock_output
+from hybridseg.io.locks import lock_output, remove_leftovers
 from hybridseg.io.remote import as_source, is_remote, local_copy, name_copy, needs_copy
 
 COPIES_DIR = "copied_images"
@@ -38,7 +39,7 @@ class Copies:
         self.left_out: list[str] = []
         self._may_fetch = may_fetch
         self._entries: dict[Path, Entry] = {}
-        self._lock = threading.Lock()
+        self._lock, self._stop = threading.Lock(), threading.Event()
 
     def place(self, entry: Entry, folder: Path) -> Path | None:
         """Return the path of an image that a manifest lists, or where its copy belongs; None where it is left out."""
@@ -67,10 +68,21 @@ class Copies:
             return
         # One after the other, for this program and any other.
         with self._lock, lock_output(path, wait=True):
-            if self.lacks(path):
+            if self.lacks(path) and not self._stop.is_set():
                 # In another process: GDAL lets no thread run while it waits for a server, and may crash.
                 copy = partial(_copy, as_source(self._entries[path].image))
-                list(map_calls(copy, [path], n_jobs=2, on_death=_report_death))
+                try:
+                    list(map_calls(copy, [path], n_jobs=2, on_death=_report_death, stop=self._stop))
+                finally:
+                    # Of a process that was killed.
+                    for folder in (path.parent, Path(tempfile.gettempdir())):
+                        remove_leftovers(folder)
+        if self.lacks(path):
+            raise MissingInput(f"{path.name} is not here: the program was stopped before it was copied; start it again")
+
+    def stop(self) -> None:
+        """End what is being copied: a server may never answer."""
+        self._stop.set()
 
     def describe(self, path: Path) -> ImageInfo | None:
         """Return the header of an image; None where it is not here yet.

@@ -44,6 +44,8 @@ class Page:
         The one to try first for port 0, so that a page that is still open finds the restarted program.
     announce : callable
         Called with a new address each time one was used: it works once.
+    before_stop : callable
+        Called when it is to stop: ends what requests may wait for. It may be called again, and so may the next.
     on_stop : callable
         Called when it has stopped.
 
@@ -62,6 +64,7 @@ class Page:
         port: int = 0,
         usual_port: int = 0,
         announce: Callable[[str], None] = lambda address: None,
+        before_stop: Callable[[], None] = lambda: None,
         on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         from waitress.server import create_server
@@ -70,7 +73,7 @@ class Page:
         shown = f"[{host}]" if ":" in host else host
         self._base = f"http://{shown}:{self._listener.getsockname()[1]}"
         self._gate = Gate(host=host, announce=lambda token: announce(self._spell(token)))
-        self._describe, self._on_stop = describe, on_stop
+        self._describe, self._before_stop, self._on_stop = describe, before_stop, on_stop
         self._stopping = Event()
         logging.getLogger("waitress").setLevel(logging.ERROR)
         self._server = create_server(
@@ -111,9 +114,12 @@ class Page:
 
     def _run(self) -> None:
         serving, channels = self._server.asyncore, self._server._map
-        while self.is_running:
-            serving.loop(timeout=1.0, map=channels, count=1, use_poll=True)
-            close_idle(self._server)
+        try:
+            while self.is_running:
+                serving.loop(timeout=1.0, map=channels, count=1, use_poll=True)
+                close_idle(self._server)
+        finally:
+            self._stopping.set()
         self._server.task_dispatcher.shutdown()
         serving.close_all(channels, ignore_all=True)
 
@@ -126,7 +132,8 @@ class Page:
         """Wait until it is stopped, here by Ctrl-C."""
         try:
             with suppress(KeyboardInterrupt):
-                self._thread.join()
+                # No thread: one whose `join` is interrupted may count as ended while it goes on.
+                self._stopping.wait()
         finally:
             self.stop()
 
@@ -135,8 +142,9 @@ class Page:
         if self.is_running:
             self._stopping.set()
             self._server.pull_trigger()
-            self._thread.join()
-            self._on_stop()
+        self._before_stop()
+        self._thread.join()
+        self._on_stop()
 
 
 def open_label_page(session: LabelSession, **where: Any) -> Page:
@@ -152,7 +160,7 @@ def open_review_page(judging: Judging, **where: Any) -> Page:
     """Serve the page that shows manual and automatic results side by side, see `Page`."""
     jobs, n_images = JobRunner(judging.session), len(judging.review.sort_items())
     return Page(
-        lambda gate: create_review_app(judging, jobs, gate), on_stop=jobs.close,
+        lambda gate: create_review_app(judging, jobs, gate), before_stop=judging.review.copies.stop, on_stop=jobs.close,
         describe=lambda: f"{count_of(n_images, 'image')} to review", **where,
     )  # fmt: skip
 
@@ -161,8 +169,8 @@ def open_comparison_page(review: ReviewSession, **where: Any) -> Page:
     """Serve the page that shows the results of two people or runs side by side, see `Page`."""
     n_images = len(review.sort_items())
     return Page(
-        lambda gate: create_comparison_app(review, gate), describe=lambda: f"{count_of(n_images, 'image')} to compare",
-        **where,
+        lambda gate: create_comparison_app(review, gate), before_stop=review.copies.stop,
+        describe=lambda: f"{count_of(n_images, 'image')} to compare", **where,
     )  # fmt: skip
 
 

@@ -4,17 +4,25 @@ import http.cookiejar
 import json
 import re
 import signal
+import socket
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from hybridseg.batch.manifest import ImageFacts, Manifest
+from hybridseg.batch.results import ImageResult
 from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.images import read_image
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.labelpng import write_labelpng
+from hybridseg.io.remote import as_source
 
 
 class Client:
@@ -151,6 +159,40 @@ def test_nobody_reads_what_it_prints(start, photos):
     assert len(Client(address).get("/api/session")["images"]) == 2
     process.send_signal(signal.SIGINT)
     assert process.wait(20) in (0, 1, 130) and "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_server_that_never_answers_does_not_keep_it(start, table, tmp_path, monkeypatch, number):
+    """Stopped while `--fetch` copies an image for the page."""
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    (results := tmp_path / "results").mkdir()
+    write_labelpng(results / "far_predseg.png", LabelMap(np.zeros((60, 90), np.uint8), table))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        image = as_source(f"http://127.0.0.1:{silent.getsockname()[1]}/far.png")
+        result = ImageResult(image, (results / "far_predseg.png",), {}, (), {})
+        Manifest.read(results).add(image, result, ImageFacts(), job="")
+        process, address = start("--review", results, "--fetch")
+        client = Client(address)
+        [item] = client.get("/api/review")["items"]
+
+        def ask():
+            with suppress(OSError):
+                client.get(f"/api/review/{item['id']}/picture/0/0/0")
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        silent.settimeout(30)
+        with silent.accept()[0]:
+            process.send_signal(number)
+            # Until nobody is left who could write there: the process that copies ends, too.
+            _, err = process.communicate(timeout=15)
+            asking.join(10)
+    assert process.returncode == (0 if number == signal.SIGINT else -signal.SIGTERM)
+    if number == signal.SIGINT:
+        assert err == "" and not list(temporary.iterdir())
+        assert sorted(path.name for path in results.iterdir()) == ["far_predseg.png", "manifest.jsonl"]
 
 
 def test_nothing_to_import(run, photos):
