@@ -20,7 +20,7 @@ LEVELS = (
     *(
         ("errors",),
         ("options",),
-        ("progress",),
+        ("progress", "interrupts"),
         ("forecast",),
         ("machine",),
         ("palette",),

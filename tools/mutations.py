@@ -332,7 +332,7 @@ BREAKS = {
         ("data/faults.py", "return set(mask.counts) == {0, VOID}", "return False", "data/test_faults.py"),
         ("batch/workers.py", "(signal.SIGINT, signal.SIG_IGN)\n    thr", "\n    thr", "batch/test_workers.py"),
         ("batch/workers.py", "if not has_started:", "if False:", "batch/test_workers.py"),
-        ("batch/workers.py", "with _ignore_interrupts():\n            pool", "if 1:\n            pool",
+        ("batch/workers.py", "with on_interrupt(_keep_on):\n            pool", "if 1:\n            pool",
          "batch/test_workers.py"),
         ("batch/workers.py", "    pool.shutdown(wait=True, cancel_futures=True)", "    pool.shutdown(wait=True)",
          "batch/test_workers.py"),

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hybridseg.batch.sending import Parcel
-from hybridseg.batch.workers import MOST_AHEAD, N_TRIES, check_jobs, describe_end, hold_interrupts
+from hybridseg.batch.workers import FINISHING, MOST_AHEAD, N_TRIES, check_jobs, describe_end
 from hybridseg.errors import BadInput, MissingInput, MissingPackage
+from hybridseg.interrupts import hold_interrupts, shield_children
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.machine import count_cores
-from hybridseg.progress import Item
+from hybridseg.progress import Item, say_if_slow
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -191,7 +192,8 @@ class Cluster:
         begun = {key for keys in self.client.processing().values() for key in keys}
         kept = [future for future in futures if future.key in begun or future.done()]
         self.client.cancel([future for future in futures if future not in kept])
-        wait(kept)
+        with say_if_slow(FINISHING):
+            wait(kept)
         for future in kept:
             if future.status == "finished":
                 on_late(future.result())
@@ -331,7 +333,7 @@ def open_cluster(
     # A worker that takes much memory is not stopped for it: the images decide how much they need.
     memory = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause", "terminate")}
     with dask.config.set({**settings, **memory, **large}), _quiet_dask(), ExitStack() as stack:
-        with hold_interrupts():
+        with hold_interrupts(), shield_children():
             started = LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
             client = stack.enter_context(Client(stack.enter_context(started)))
         yield Cluster(client, n_workers, client.dashboard_link, resource)

@@ -8,14 +8,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hybridseg.errors import BadInput
+from hybridseg.interrupts import on_interrupt, shield_children
 from hybridseg.machine import count_cores
-from hybridseg.progress import Item
+from hybridseg.progress import Item, say_if_slow
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
@@ -28,6 +29,7 @@ MOST_AHEAD = 16
 """How many calls with large arguments are prepared ahead, at most: one for each worker that is busy."""
 N_TRIES = 3
 """How often a call is made whose process is killed."""
+FINISHING = "finishing what has begun; Ctrl-C again stops at once"
 # Seconds between two looks at whether to stop.
 _GLANCE = 0.1
 
@@ -45,7 +47,7 @@ def map_calls(
     """Yield what a function returns for each item, as soon as it is known, in any order.
 
     With several processes, function, items and results are pickled. Close the generator to drop calls that have not
-    begun.
+    begun. So does Ctrl-C, which waits for the others; the second one kills them.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ def map_calls(
         Returns the result of an item whose process died each of `N_TRIES` times, given how it ended, in words; None:
         that ends everything.
     on_late : callable or None
-        Takes the results of calls that had begun when the generator was closed or interrupted: they are finished.
+        Takes the results of calls that had begun when the generator was closed or interrupted, and were finished.
     stop : threading.Event or None
         Once it is set, the processes are killed and nothing more is yielded.
 
@@ -104,7 +106,7 @@ def map_calls(
                     elif on_death is not None:
                         yield on_death(item, how)
     finally:
-        with _ignore_interrupts():
+        with on_interrupt(_keep_on):
             for future in running:
                 if on_late is not None and not future.cancelled() and future.exception() is None:
                     on_late(future.result())
@@ -129,6 +131,7 @@ class _Worker:
     def __init__(self, n_threads: int) -> None:
         self._n_threads = n_threads
         self._has_started = False
+        self._process: SpawnProcess | None = None
         self._start()
 
     def _start(self) -> None:
@@ -163,12 +166,13 @@ class _Worker:
             raise _explain_death(has_started=self._has_started)
         # Its exit code is known once the pool has ended.
         self.stop()
-        how = describe_end(self._process.exitcode)
+        how = describe_end(self._process.exitcode if self._process else None)
         self._start()
         return how
 
     def kill(self) -> None:
-        self._process.kill()
+        if self._process is not None and self._process.pid:
+            self._process.kill()
 
     def stop(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -196,11 +200,19 @@ def describe_end(exit_code: int | None) -> str:
 def _open_workers(n_jobs: int, n_items: int) -> Iterator[list[_Worker]]:
     check_jobs(n_jobs)
     workers = [_Worker(max(1, count_cores() // n_jobs)) for _ in range(min(n_jobs, n_items))]
+    is_early = True
+
+    def kill() -> None:
+        for worker in workers:
+            worker.kill()
+
     try:
-        yield list(workers)
+        yield workers
+        is_early = False
     finally:
-        # A second Ctrl-C would leave the processes waiting for work, and this one for them.
-        with _ignore_interrupts():
+        told = say_if_slow(FINISHING) if is_early else nullcontext()
+        # An exception would leave the processes waiting for work, and this one for them.
+        with told, on_interrupt(kill):
             for worker in workers:
                 worker.stop()
 
@@ -265,8 +277,12 @@ def open_pool(n_jobs: int) -> Iterator[SerialPool | ProcessPoolExecutor]:
         raise _explain_death(has_started=started.is_set()) from error
     finally:
         # A second Ctrl-C would leave the processes waiting for work, and this one for them.
-        with _ignore_interrupts():
+        with on_interrupt(_keep_on):
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _keep_on() -> None:
+    """Answer Ctrl-C by nothing."""
 
 
 def _make_pool(n_jobs: int, context: SpawnContext, *start: Any) -> ProcessPoolExecutor:
@@ -292,52 +308,6 @@ def _explain_death(*, has_started: bool) -> BadInput:
         "a worker process was killed (out of memory, or a file that crashes its reader); "
         "run again with one process (--jobs 1) to see which file it was"
     )
-
-
-@contextmanager
-def _ignore_interrupts() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, earlier)
-
-
-@contextmanager
-def shield_children() -> Iterator[None]:
-    """Let the processes that are started meanwhile never hear Ctrl-C: this one decides what is done."""
-    from multiprocessing import resource_tracker
-
-    # It lifts the block when it starts, which it does with the first process.
-    resource_tracker.ensure_running()
-    # What is blocked stays so in new processes. Windows has no such thing.
-    block: Callable[..., Any] = getattr(signal, "pthread_sigmask", lambda *_: None)
-    before = block(getattr(signal, "SIG_BLOCK", 0), {signal.SIGINT})
-    try:
-        yield
-    finally:
-        block(getattr(signal, "SIG_SETMASK", 0), before)
-
-
-@contextmanager
-def hold_interrupts() -> Iterator[None]:
-    """Answer Ctrl-C only at the end; the processes that start meanwhile never hear it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[int] = []
-    earlier = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
-    try:
-        with shield_children():
-            yield
-    finally:
-        signal.signal(signal.SIGINT, earlier)
-        # Whatever else went wrong: it was told to stop.
-        if caught:
-            raise KeyboardInterrupt
 
 
 def _start_worker(started: Event, n_threads: int | None = None) -> None:

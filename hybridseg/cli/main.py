@@ -7,6 +7,7 @@ import importlib
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
@@ -78,11 +79,11 @@ class HybridSegGroup(click.Group):
                 sys.exit(_print_report(console.report, partial(run, standalone_mode=False)))
             return run(standalone_mode=standalone_mode)
         except SystemExit as stop:
-            if args is None and stop.code == INTERRUPTED and "tensorflow" in sys.modules:
+            if args is None and stop.code == INTERRUPTED and _is_at_work():
                 with suppress(OSError):
                     sys.stdout.flush()
                     sys.stderr.flush()
-                # At once: what still makes the batches of a training would crash Python while it ends.
+                # At once: Python would wait for them, or crash while it ends.
                 os._exit(INTERRUPTED)
             raise
 
@@ -168,6 +169,12 @@ def _names_image(text: str) -> bool:
     from hybridseg.io.rasters import IMAGE_SUFFIXES
 
     return any(suffix in text.lower() for suffix in IMAGE_SUFFIXES)
+
+
+def _is_at_work() -> bool:
+    """Return whether threads still make the batches of a training, or wait for a server."""
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    return "tensorflow" in sys.modules or any(not thread.daemon for thread in others)
 
 
 def _print_report(report: Report, run: Callable[[], object]) -> int:

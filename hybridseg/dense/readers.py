@@ -25,12 +25,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from hybridseg.batch.workers import shield_children
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.lmdbpairs import BatchMaker
 from hybridseg.dense.machines import Share
 from hybridseg.dense.replicas import list_devices
 from hybridseg.errors import BadInput, HybridSegError
+from hybridseg.interrupts import shield_children
 from hybridseg.markup import count_of
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import say

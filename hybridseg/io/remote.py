@@ -11,7 +11,7 @@ import os
 import re
 import resource
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
@@ -39,7 +39,7 @@ _NESTED = re.compile(rf"^((?:/(?:{_ARCHIVES})/+)+)(?![/{{])")
 # How long GDAL waits, how often it tries again, and that it neither looks for other files nor keeps what it fetched:
 # the next run may find another file of the same name.
 _SETTINGS = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_CONNECTTIMEOUT": "20", "GDAL_HTTP_LOW_SPEED_TIME": "60",
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_CONNECTTIMEOUT": "20", "GDAL_HTTP_LOW_SPEED_TIME": "30",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1", "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "1",
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/:/vsiadls/:/vsioss/:/vsiswift/",
 }  # fmt: skip
@@ -198,8 +198,7 @@ def _stamp(file: Path) -> str:
 
 def ask_tags(paths: Iterable[Path]) -> None:
     """Ask for the tags of such images side by side: `find_tag` then knows them, where each would take its time."""
-    with ThreadPoolExecutor(_MOST_QUESTIONS) as pool:
-        list(pool.map(find_tag, filter(needs_copy, paths)))
+    _ask(find_tag, filter(needs_copy, paths))
 
 
 def read_shape(path: Path) -> tuple[int, int]:
@@ -219,8 +218,16 @@ def read_shape(path: Path) -> tuple[int, int]:
 
 def ask_shapes(paths: Iterable[Path]) -> None:
     """Ask for the sizes of remote images side by side: `read_shape` then knows them."""
-    with ThreadPoolExecutor(_MOST_QUESTIONS) as pool:
-        list(pool.map(_ask_shape, filter(is_remote, paths)))
+    _ask(_ask_shape, filter(is_remote, paths))
+
+
+def _ask(question: Callable[[Path], object], paths: Iterable[Path]) -> None:
+    pool = ThreadPoolExecutor(_MOST_QUESTIONS)
+    try:
+        list(pool.map(question, paths))
+    finally:
+        # Ctrl-C does not wait for servers.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @lru_cache(maxsize=10_000)
@@ -363,6 +370,9 @@ def _measure_source(path: Path) -> tuple[tuple[int, int], int, str]:
                     n_bytes = int(dataset.width * dataset.height * dataset.count * kind.itemsize)
                     return dataset.shape, n_bytes, way
             except RasterioIOError as error:
+                # A server that does not answer need not be asked again.
+                if "CURL error" in str(error):
+                    raise
                 reasons.append(error)
         if "not recognized as being in a supported" not in str(reasons[0]):
             raise reasons[0]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hybridseg.interrupts import hold_interrupts
 from hybridseg.progress import say_if_slow
 
 
@@ -42,22 +41,6 @@ def import_tensorflow(*, start: bool = True) -> None:
             tf.constant(0)
     # Its deprecation warnings do not concern a user.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-
-
-@contextmanager
-def hold_interrupts() -> Iterator[None]:
-    """Let Ctrl-C wait for the end: an import of compiled code that is cut short fails in odd ways, or goes on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
-    if pressed:
-        raise KeyboardInterrupt
 
 
 @contextmanager

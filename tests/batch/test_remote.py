@@ -5,9 +5,12 @@ import os
 import re
 import resource
 import shutil
+import signal
+import socket
 import sys
 import tempfile
 import threading
+import time
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +22,7 @@ import pytest
 from hybridseg.apply import make_job
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.manifest import Manifest
+from hybridseg.cli.report import INTERRUPTED
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io import remote
 from hybridseg.io.images import describe_image, read_image, write_image
@@ -272,6 +276,34 @@ def test_a_server_that_sends_files_only_as_a_whole(launch, tmp_path, suffix):
     assert read_shape(path) == (400, 400)
     with local_copy(path) as copy:
         assert copy.read_bytes() == (tmp_path / copy.name).read_bytes()
+
+
+def test_a_server_that_never_answers_is_asked_once(monkeypatch):
+    monkeypatch.setitem(remote._SETTINGS, "GDAL_HTTP_LOW_SPEED_TIME", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        with pytest.raises(MissingInput, match=r"cannot be fetched \(CURL error: Operation too slow"):
+            read_shape(as_source(f"http://127.0.0.1:{silent.getsockname()[1]}/a.png"))
+        # Once by each format, and by both ways, it would be 9.
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.slow
+def test_ctrl_c_waits_for_no_server(launch, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        (tmp_path / "asking.py").write_text(
+            "import click\nfrom hybridseg.io.remote import as_source, ask_shapes\n"
+            "from hybridseg.cli.main import COMMANDS, main\n"
+            "COMMANDS['ask'] = 'asking:ask'\n"
+            f"@click.command()\ndef ask():\n    ask_shapes([as_source('http://127.0.0.1:{silent.getsockname()[1]}/a.png')])\n"
+            "if __name__ == '__main__':\n    main(prog_name='hybridseg')\n"
+        )
+        process = launch([sys.executable, "asking.py", "ask"], cwd=tmp_path)
+        silent.settimeout(30)
+        with silent.accept()[0]:
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=15)
+    assert process.returncode == INTERRUPTED and err.startswith("\nStopped. ")
 
 
 def test_an_archive_that_unpacks_to_far_more_than_an_image(tmp_path, monkeypatch):

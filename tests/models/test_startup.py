@@ -1,13 +1,12 @@
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
-from hybridseg.models.startup import hold_interrupts, hold_messages
+from hybridseg.models.startup import hold_messages
 from hybridseg.models.store import load_classifier
 from hybridseg.progress import say_if_slow
 
@@ -22,14 +21,6 @@ def test_messages_are_held_and_shown_only_after_an_error(capfd):
     assert capfd.readouterr().err == "the reason\n"
     os.write(2, b"back\n")
     assert capfd.readouterr().err == "back\n"
-
-
-def test_ctrl_c_waits_for_an_import():
-    done, before = False, signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), hold_interrupts():
-        signal.raise_signal(signal.SIGINT)
-        done = True
-    assert done and signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.slow
