@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -141,6 +142,14 @@ class LabelSession:
             return draw_map_tile(
                 partial(opened.view, layer), opened.windows.shape, opened.table, tile, keep_thin=layer == "scribbles"
             )
+
+    def open_ahead(self) -> None:
+        """Open the image that the page shows first, and reduce it to the size of a screen: while the browser starts."""
+        # What cannot be read is told when the page asks for it.
+        with suppress(HybridSegError, MemoryError):
+            for image_id in [*self.album.entries][:1]:
+                level = max(self.describe(image_id)["levels"] - 2, 0)
+                self.draw_tile(image_id, "picture", (level, 0, 0))
 
     def find_polygon(self, image_id: str, layer: str, row: float, col: float) -> dict[str, Any] | None:
         """Return the topmost polygon of a layer around a point, whose shape `add_stroke` can replace; or None."""

@@ -19,6 +19,7 @@ from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.judging import Judging
 from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.session import LabelSession
+from hybridseg.machine import share_freed_memory
 from hybridseg.markup import count_of, escape_html, render_text
 from hybridseg.web.app import MAX_BODY_BYTES, MAX_IMPORT_BYTES, create_label_app
 from hybridseg.web.connections import close_idle, limit_connections
@@ -69,6 +70,7 @@ class Page:
     ) -> None:
         from waitress.server import create_server
 
+        share_freed_memory()
         self._listener = _listen(host, port, usual_port)
         shown = f"[{host}]" if ":" in host else host
         self._base = f"http://{shown}:{self._listener.getsockname()[1]}"
@@ -150,6 +152,7 @@ class Page:
 def open_label_page(session: LabelSession, **where: Any) -> Page:
     """Serve the page on which images are labelled, see `Page`."""
     jobs, album = JobRunner(session), session.album
+    Thread(target=session.open_ahead, daemon=True).start()
     return Page(
         lambda gate: create_label_app(session, jobs, gate), on_stop=jobs.close,
         describe=lambda: f"{album.n_done} of {count_of(len(album.entries), 'image')} done", **where,

@@ -10,7 +10,10 @@ import urllib.request
 import pytest
 
 import hybridseg as hs
+from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, BadUsage
+from hybridseg.labelling.opening import open_session
+from hybridseg.web.serve import open_label_page
 
 # No proxy stands between this machine and itself.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor())
@@ -40,6 +43,27 @@ def test_a_page_beside_the_program(photos, quietly, capsys):
     with pytest.raises(urllib.error.URLError, match="refused"):
         OPENER.open(first, timeout=10)
     assert quietly == [first] and capsys.readouterr().out == ""
+
+
+def test_the_first_image_is_opened_while_the_browser_starts(photos):
+    session, _ = open_session([photos], table=ClassTable.from_names(["water"]))
+    (first, second) = session.album.entries.values()
+    with open_label_page(session):
+        for _ in range(200):
+            if first.opened:
+                break
+            time.sleep(0.05)
+    assert first.opened and not second.opened
+    session.album.entries.clear()
+    session.open_ahead()
+
+
+def test_a_first_image_that_cannot_be_read_is_told_when_it_is_asked_for(photos):
+    session, _ = open_session([photos], table=ClassTable.from_names(["water"]))
+    (photos / "a.png").write_bytes(b"")
+    session.open_ahead()
+    with pytest.raises(BadInput, match="a.png"):
+        session.describe(next(iter(session.album.entries)))
 
 
 def test_it_stops_at_the_end_of_a_block(photos, quietly):

@@ -93,11 +93,9 @@ class LabelPage {
     this.finish = new Finish(this);
     this.layers = makeLayers(this);
     this.minimap = new Minimap(this.viewer, () => this.layers.picture);
-    this.images = new ImageList(byId("images"), {
-      describe: describeItem,
-      onOpen: (id) => this.open(id),
-      thumbs: new Thumbs(this.api, (id, fault) => this.images.showThumb(id, fault)),
-    });
+    this.thumbs = new Thumbs(this.api, (id, fault) => this.images.showThumb(id, fault));
+    const { thumbs } = this;
+    this.images = new ImageList(byId("images"), { describe: describeItem, onOpen: (id) => this.open(id), thumbs });
   }
 
   /** Fetch the session, listen, and open the image that the address names, or the first one. */
@@ -144,6 +142,7 @@ class LabelPage {
     this.#wanted = this.state?.id ?? null;
     if (this.state) this.#mark(this.state.id);
     document.body.dataset.image = this.state?.id ?? "";
+    this.thumbs.start();
     this.messages.rest();
   }
 
@@ -371,7 +370,10 @@ class LabelPage {
       document.body.dataset.tiles = missing;
       this.settling.settle(this.viewer);
     });
-    this.viewer.on("complete", () => (document.body.dataset.image = this.state.id));
+    this.viewer.on("complete", () => {
+      document.body.dataset.image = this.state.id;
+      this.thumbs.start();
+    });
     window.addEventListener("hashchange", () => this.#imageOfHash() && this.open(this.#imageOfHash()));
     window.addEventListener("pagehide", () => this.drawing.finish());
     window.addEventListener("beforeunload", (event) => this.queue.items.length && event.preventDefault());

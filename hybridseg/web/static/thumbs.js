@@ -9,6 +9,7 @@ export class Thumbs {
   #urls = new Map(); // id -> address, or "" for an image that has none
   #wanted = [];
   #running = 0;
+  #isHeld = true;
 
   constructor(api, onArrival) {
     this.#api = api;
@@ -20,10 +21,16 @@ export class Thumbs {
     return this.#urls.get(id) ?? "";
   }
 
+  /** Fetch from now on: what a person waits for first, the image itself, is here. */
+  start() {
+    this.#isHeld = false;
+    this.want(this.#wanted);
+  }
+
   /** The images whose rows are in view; others need not be fetched any more. */
   want(ids) {
     this.#wanted = ids.filter((id) => !this.#urls.has(id));
-    while (this.#wanted.length && this.#running < MAX_REQUESTS) this.#fetch(this.#wanted.shift());
+    while (!this.#isHeld && this.#wanted.length && this.#running < MAX_REQUESTS) this.#fetch(this.#wanted.shift());
   }
 
   async #fetch(id) {
