@@ -28,13 +28,12 @@ from hybridseg.io.geotiffs import read_shape as read_copied_shape
 from hybridseg.io.images import describe_image
 from hybridseg.io.locks import own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS, IMAGE_SUFFIXES
-from hybridseg.io.trusted import PREFIX, as_found, find_file, is_trusted, open_trusted, place, result_stem
+from hybridseg.io.trusted import PREFIX, as_found, find_file, hide_keys, is_trusted, open_trusted, place, result_stem
 
 _SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3/", "gs": "vsigs/", "az": "vsiaz/"}
 _ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
 _STORES = "vsicurl|vsis3|vsigs|vsiaz|vsiadls|vsioss|vsiswift|vsihdfs|vsiwebhdfs"
 _REMOTE = re.compile(rf"^(/({_ARCHIVES}|{_STORES})/|{PREFIX})")
-_ADDRESS = re.compile(r"/vsi|\b(?:https?|ftp):/")
 _NESTED = re.compile(rf"^((?:/(?:{_ARCHIVES})/+)+)(?![/{{])")
 # How long GDAL waits, how often it tries again, and that it neither looks for other files nor keeps what it fetched:
 # the next run may find another file of the same name.
@@ -112,16 +111,18 @@ def name_for_gdal(path: Path) -> str:
 
 
 def without_key(path: Path) -> Path:
-    """Return a path without what follows a question mark, and without a password: the same image tomorrow.
+    """Return a path without what opens a door, a password or what follows a question mark: the same image tomorrow.
+
+    Of what GDAL is trusted with, the query tells layers apart, see `hybridseg.io.trusted.hide_keys`.
 
     Examples
     --------
     >>> print(without_key(as_source("https://me:secret@x.org/a.tif?signature=1.2")))
     /vsicurl/https:/x.org/a.tif
     """
-    # A file of this machine may have such signs in its name.
-    is_file = is_trusted(path) and not _ADDRESS.search(str(path))
-    if is_file or not is_remote(path):
+    if is_trusted(path):
+        return Path(PREFIX + hide_keys(str(path).removeprefix(PREFIX)))
+    if not is_remote(path):
         return path
     return Path(re.sub(r"(?<=:/)[^/@]*@", "", str(path).partition("?")[0]))
 
@@ -252,7 +253,7 @@ def local_copy(path: Path) -> Iterator[Path]:
         target = folder / name_copy(path)
         if is_trusted(path):
             with _opening(path) as dataset:
-                write_copy(path, dataset, target)
+                write_copy(Path(describe_source(path)), dataset, target)
         elif is_remote(path):
             _fetch(path, target)
         else:
@@ -311,7 +312,7 @@ def _asking(path: Path) -> Iterator[str]:
         try:
             yield name
         except (RasterioError, CPLE_BaseError) as error:
-            text = " ".join(str(error).replace(name, "it").split())
+            text = " ".join(_hide_words(str(error).replace(name, "it")).split())
             # GDAL reads what is in a tar archive, but copies nothing out of it.
             remedy = "unpack the archive" if name.startswith("/vsitar/") else "see that it is there and can be read"
             raise MissingInput(f"{describe_source(path)} cannot be fetched ({text}); {remedy}") from error
@@ -321,12 +322,20 @@ def _asking(path: Path) -> Iterator[str]:
 def _opening(path: Path) -> Iterator[Any]:
     """Yield the open dataset of what GDAL is trusted with."""
     remedy = "see that it is there, and that this GDAL knows its format"
-    with (
-        _asking(path) as name,
-        refuse_damage(describe_source(path), what="cannot be read by GDAL", remedy=remedy),
-        open_trusted(name) as dataset,
-    ):
-        yield dataset
+    try:
+        with (
+            _asking(path) as name,
+            refuse_damage(describe_source(path), what="cannot be read by GDAL", remedy=remedy),
+            open_trusted(name) as dataset,
+        ):
+            yield dataset
+    except BadInput as error:
+        raise BadInput(_hide_words(str(error))) from error
+
+
+def _hide_words(text: str) -> str:
+    """Return what GDAL says without keys: it may tell more of an address than its name."""
+    return re.sub(r"\S+", lambda word: hide_keys(word[0]), text)
 
 
 @contextmanager
