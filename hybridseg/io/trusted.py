@@ -19,8 +19,8 @@ from hybridseg.errors import BadInput
 from hybridseg.io.rasters import quiet_rasterio
 
 PREFIX = "gdal:"
-# A part of a file, NETCDF:"depth.nc":elevation, and what of its name is kept.
-_PART = re.compile(r'(\w+):"?([^":]+)"?(:.*)?')
+# A part of a file, NETCDF:"depth.nc":elevation or GTIFF_DIR:2:a.tif, and what of its name is kept.
+_PARTS = [re.compile(rf'(\w+)((?::[^":]+){{{n}}}:)("?)([^":]+)"?(:.*)?') for n in range(3)]
 _UNKEPT = re.compile(r"[^-.\w]+")
 _MOST_NAMED, _MOST_LETTERS = 5, 80
 
@@ -60,7 +60,11 @@ def as_found(path: Path) -> Path:
 def place(name: str) -> str:
     """Return a name of GDAL with the file in it by its absolute path, for workers that run in another folder."""
     if part := _find_part(name):
-        return f'{part[1]}:"{Path(part[2]).absolute()}"{part[3] or ""}'
+        driver, middle, sign, file, rest = part.groups(default="")
+        path = str(Path(file).absolute())
+        # Not all drivers take signs of quotation; without them no path has the double slash of ://group.
+        sign = '"' if middle == ":" and (":" in path or rest.startswith(":/")) else sign
+        return f"{driver}{middle}{sign}{path}{sign}{rest}"
     return str(Path(name).absolute()) if os.path.lexists(name) else name
 
 
@@ -73,7 +77,7 @@ def result_stem(name: str) -> str:
     ('wms_LAYERS_a', 'a_b')
     """
     if part := _find_part(name):
-        file, rest = part[2], part[3] or ""
+        file, rest = part[4], part[2] + (part[5] or "")
     elif ADDRESS.search(name) and (address := _SERVICE.match(name)):
         file, rest = address[1], _SAME.sub("", name[address.end(1) :])
     else:
@@ -114,9 +118,12 @@ def _hash(text: str) -> str:
 
 
 def _find_part(name: str) -> re.Match[str] | None:
-    """Return the driver, the file and the rest of a name of GDAL for a part of a file of this machine."""
-    found = _PART.fullmatch(name)
-    return found if found and not os.path.lexists(name) and os.path.lexists(found[2]) else None
+    """Return driver, what follows it, sign of quotation, file and rest of a name for a part of a file here."""
+    if os.path.lexists(name):
+        return None
+    found = [part for one in _PARTS if (part := one.fullmatch(name)) and os.path.lexists(part[4])]
+    # A file may be called like the number of a part.
+    return min(found, key=lambda part: part[4].isdigit(), default=None)
 
 
 def find_file(name: str) -> Path | None:
@@ -128,7 +135,7 @@ def find_file(name: str) -> Path | None:
     None
     """
     part = _find_part(name)
-    named = part[2] if part else name
+    named = part[4] if part else name
     return Path(named) if os.path.lexists(named) else None
 
 

@@ -102,6 +102,22 @@ def test_the_parts_of_a_file_have_results_of_their_own(write, survey):
     assert survey(sources).skipped == tuple(sources)
 
 
+def test_a_part_may_be_named_before_its_file(write, tmp_path, monkeypatch):
+    """Workers may run in another folder, where nothing lies; and a file may be called like the number of a part."""
+    values = write("photo.ntf", "NITF")
+    write("pages.tif", "GTiff")
+    Path("1").touch()
+    sources = find("gdal:GTIFF_DIR:1:pages.tif", "gdal:NITF_IM:0:photo.ntf")
+    assert list(map(str, sources)) == [
+        f"gdal:GTIFF_DIR:1:{tmp_path}/pages.tif", f"gdal:NITF_IM:0:{tmp_path}/photo.ntf",
+    ]  # fmt: skip
+    assert all(map(find_tag, sources))
+    monkeypatch.chdir("/")
+    for source, stem in zip(sources, ("pages_1", "photo_0"), strict=True):
+        with local_copy(source) as path:
+            assert path.stem == stem and np.array_equal(read_image(path), values)
+
+
 def test_a_pattern_and_a_list_stand_for_files(write, tmp_path):
     for name in ("a.asc", "b.asc"):
         write(name, "AAIGrid", dtype="float32")
