@@ -28,7 +28,17 @@ from hybridseg.io.geotiffs import read_shape as read_copied_shape
 from hybridseg.io.images import describe_image
 from hybridseg.io.locks import own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS, IMAGE_SUFFIXES
-from hybridseg.io.trusted import PREFIX, as_found, find_file, hide_keys, is_trusted, open_trusted, place, result_stem
+from hybridseg.io.trusted import (
+    PREFIX,
+    as_found,
+    find_file,
+    hide_keys,
+    is_endless,
+    is_trusted,
+    open_trusted,
+    place,
+    result_stem,
+)
 
 _SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3/", "gs": "vsigs/", "az": "vsiaz/"}
 _ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
@@ -308,6 +318,8 @@ def _asking(path: Path) -> Iterator[str]:
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     name = name_for_gdal(path)
+    if is_endless(name):
+        raise BadInput(f"{describe_source(path)} is a pipe or device, not a file; save what comes from it first")
     with rasterio.Env(**_SETTINGS), hush(NotGeoreferencedWarning):
         try:
             yield name

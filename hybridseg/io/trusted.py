@@ -139,6 +139,14 @@ def find_file(name: str) -> Path | None:
     return Path(named) if os.path.lexists(named) else None
 
 
+def is_endless(name: str) -> bool:
+    """Return whether GDAL would wait forever for what a name stands for: a pipe, a device, or what is typed."""
+    path = find_file(name) or Path("/", re.sub(r"^(?:/vsi\w+/+\{?)+", "", name))
+    # In an archive it lies below one.
+    there = next(filter(os.path.exists, (path, *path.parents)))
+    return not (there.is_file() or there.is_dir()) or "/vsistdin" in name
+
+
 @contextmanager
 def open_trusted(name: str) -> Iterator[Any]:
     """Open what GDAL knows by a name as a rasterio dataset.

@@ -245,6 +245,29 @@ def test_what_gdal_cannot_read_is_a_problem_of_that_image(write, survey, tmp_pat
     assert problem.where.startswith("gdal:") and "cannot be read by GDAL (" in problem.message
 
 
+@pytest.mark.parametrize(
+    "name", ["gdal:pipe.nc", 'gdal:NETCDF:"pipe.nc":depth', "gdal:link.nc", "gdal:/vsizip/pipe.nc/a.tif",
+             "/vsizip/pipe.nc/a.tif", "/vsitar/pipe.nc/a.tif", "gdal:/dev/zero", "gdal:/vsistdin/"],
+)  # fmt: skip
+def test_a_pipe_is_refused_at_once(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.nc")
+    Path("link.nc").symlink_to("pipe.nc")
+    (source,) = find(name)
+    with pytest.raises(BadInput, match=r"^\S+ is a pipe or device, not a file; save what comes from it first$"):
+        read_shape(source)
+
+
+def test_a_folder_is_read_where_it_is_an_image(write, tmp_path):
+    values = write("depth.zarr", "Zarr")
+    (tmp_path / "empty").mkdir()
+    source, empty = find("gdal:depth.zarr", "gdal:empty/")
+    with local_copy(source) as path:
+        assert np.array_equal(read_image(path), values)
+    with pytest.raises(BadInput, match=r"empty cannot be read by GDAL \(.*\); see that it is there"):
+        read_shape(empty)
+
+
 def test_only_who_says_so_trusts(write, tmp_path):
     """Without the prefix GDAL may not choose, and the message says how it may."""
     write("photo.bmp", "BMP", n_bands=3)
