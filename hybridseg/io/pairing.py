@@ -12,12 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, one_line
+from hybridseg.io.archives import list_archived
 from hybridseg.io.geotiffs import COPIED_SUFFIXES
 from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 from hybridseg.io.locks import is_in_leftover
 from hybridseg.io.rasters import IMAGE_SUFFIXES
-from hybridseg.io.remote import as_source, describe_source, is_remote, list_archived, name_for_gdal, needs_copy
+from hybridseg.io.remote import as_source, describe_source, is_remote, name_for_gdal, needs_copy
 from hybridseg.io.textfiles import read_lines
 from hybridseg.io.trusted import ADDRESS, PREFIX, as_found, is_trusted
 
