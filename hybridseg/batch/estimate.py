@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from operator import attrgetter
@@ -18,6 +19,7 @@ from hybridseg.batch.workers import map_calls
 from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.io.images import describe_image
 from hybridseg.io.lazyimages import can_read_parts
+from hybridseg.io.remote import ask_shapes, describe_source, local_copy, measure_copy, needs_copy
 from hybridseg.io.windows import copy_middle
 from hybridseg.machine import forget_peak, read_peak
 from hybridseg.options import Span, check_options, option
@@ -183,22 +185,24 @@ def estimate_survey(
 ) -> Estimate:
     """Segment a small, a typical and a large image, or fewer where sizes are alike, and scale up what that took.
 
-    Each is segmented once in every process; the results go to a temporary folder, which is removed.
+    Each is segmented once in every process; the results go to a temporary folder, which is removed. The time
+    that copies take is not counted.
 
     Raises
     ------
     BadInput
         When none of them can be segmented.
     """
+    ask_shapes(images)
     sizes = np.array([measure_megapixels(image) for image in images])
-    with tempfile.TemporaryDirectory(prefix="hybridseg-") as name:
+    with tempfile.TemporaryDirectory(prefix="hybridseg-") as name, ExitStack() as copies:
         parts: list[Path] = []
         done: list[Trial | Problem] = []
         for i in choose_images(sizes):
             try:
-                parts += _list_parts(images[i], Path(name))
+                parts += _list_parts(copies.enter_context(local_copy(images[i])), Path(name))
             except HybridSegError as error:
-                done.append(Problem.of(images[i], error))
+                done.append(Problem.of(describe_source(images[i]), error))
         # The first is the smallest: enough to warm up. Where it is large, a cold start makes no difference.
         warm = parts[0] if parts and measure_megapixels(parts[0]) <= _MOST_WARM else None
         done += [_try_image(part, job, n_jobs=n_jobs, warm=warm) for part in progress(parts, label="images tried")]
@@ -207,7 +211,11 @@ def estimate_survey(
     if not trials:
         reason = problems[0] if problems else "none of them can be read"
         raise BadInput(f"no image could be tried: {reason}; give others")
-    n_bytes = sum(image.stat().st_size for image, size in zip(images, sizes, strict=True) if size)
+    n_bytes = sum(
+        measure_copy(image) if needs_copy(image) else image.stat().st_size
+        for image, size in zip(images, sizes, strict=True)
+        if size
+    )
     found = scale_up(trials, sizes[sizes > 0], n_bytes, n_jobs=n_jobs, survey=survey)
     return replace(found, problems=tuple(problems))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from hybridseg.io.remote import (
     describe_source,
     is_image_name,
     is_remote,
+    measure_copy,
     read_shape,
     result_path,
 )
@@ -38,6 +40,8 @@ _LEAST_BYTES = 10_000
 _FIGURE_BYTES, _BYTES_A_PIXEL = 800_000, 0.15
 # Of a process with its model, and for each pixel of an image (docs/benchmarks.md).
 _PROCESS_MB, _MB_A_MEGAPIXEL = 250, 35
+# Images that lie elsewhere of which a plan asks the size, and bytes of a copy, as a few can say that it has more.
+_MOST_ASKED, _MOST_COPIED = 64, 10**12
 # Megapixels in memory at a time: a larger image is read in parts.
 _MOST_DECODED = 50
 
@@ -68,6 +72,8 @@ class Plan:
         Images whose results are replaced, since they are of another model or of other settings.
     kept_bytes : int
         That the parts of one of the shared images take on the disk, at the most, until it is done.
+    copied_bytes : int
+        Of temporary copies of images, see `count_copied`.
     n_unreadable : int
         Images whose header cannot be read, which are in no other number but `n_left`.
     unreadable : str
@@ -88,6 +94,7 @@ class Plan:
     n_unreadable: int = 0
     unreadable: str = ""
     process_mb: float = 0.0
+    copied_bytes: int = 0
 
 
 def list_tasks(
@@ -169,6 +176,22 @@ def count_kept(shared: Sequence[Task], job: Job, n_workers: int) -> int:
     return max(still, default=0)
 
 
+def count_copied(left: Sequence[Path], n_workers: int) -> int:
+    """Return the bytes that the temporary copies take on the disk at a time, one for each worker, at the most.
+
+    Of many images that lie elsewhere some stand for all.
+    """
+    remote = list(filter(is_remote, left))
+    asked = remote[:: math.ceil(len(remote) / _MOST_ASKED) or 1]
+    ask_shapes(asked)
+    sizes = []
+    for image in (*asked, *(image for image in left if not is_remote(image))):
+        # Its own attempt says why.
+        with suppress(HybridSegError):
+            sizes.append(measure_copy(image))
+    return sum(sorted((size for size in sizes if size <= _MOST_COPIED), reverse=True)[:n_workers])
+
+
 def count_replaced(left: Sequence[Path], manifest: Manifest, *, job: str) -> int:
     """Count the images whose results, of another model or of other settings, make room for those of a job."""
     entries = (manifest.entries.get(find_key(path)) for path in left)
@@ -229,6 +252,16 @@ def check_disk(folder: Path, plan: Plan) -> None:
         raise WriteFailed(
             f"{folder} has {describe_bytes(free)} free, and the results need {describe_bytes(needed)}"
             f"{parts if plan.kept_bytes else ''}; choose another --out"
+        )
+
+
+def check_copies(folder: Path, plan: Plan) -> None:
+    """Raise WriteFailed where the disk of the temporary folder would not hold the copies."""
+    free = measure_free(folder)
+    if plan.copied_bytes > free:
+        raise WriteFailed(
+            f"{folder} has {describe_bytes(free)} free, and temporary copies of images need up to "
+            f"{describe_bytes(plan.copied_bytes)}; free some, or set TMPDIR to a folder with more"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -15,7 +16,9 @@ from hybridseg.batch.jobs import Job, Mapper
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import (
     Plan,
+    check_copies,
     check_disk,
+    count_copied,
     count_kept,
     count_replaced,
     divide_tasks,
@@ -87,17 +90,21 @@ def segment(console: Console, **settings: Any) -> None:
     images = find_images(settings["sources"], remote=True)
     job = read_job(console, settings)
     manifest = Manifest.read(settings["out_dir"])
+    is_joined = bool(settings["scheduler"] or settings["scheduler_file"])
+    # Workers of a cluster have disks of their own.
+    checks = [(settings["out_dir"], check_disk), (Path(tempfile.gettempdir()), check_copies)][: 2 - is_joined]
     if settings["dry_run"]:
         n_workers = settings["n_jobs"]
-        if is_joined := bool(settings["scheduler"] or settings["scheduler_file"]):
+        if is_joined:
             with _open_engine(console, settings, job) as (mapper, _):
                 n_workers = mapper.n_workers if mapper else 1
         plan, problems = _plan(images, job, manifest, settings, n_workers=n_workers)
         _say_plan(console, plan, settings["out_dir"], n_workers=n_workers, is_joined=is_joined)
-        try:
-            check_disk(settings["out_dir"], plan)
-        except WriteFailed as error:
-            problems.append(Problem.of(settings["out_dir"], error))
+        for folder, check in checks:
+            try:
+                check(folder, plan)
+            except WriteFailed as error:
+                problems.append(Problem.of(folder, error))
         console.finish(problems, lead="segment would refuse:")
         return
     with manifest.writing(), _open_engine(console, settings, job) as (mapper, engine):
@@ -105,7 +112,8 @@ def segment(console: Console, **settings: Any) -> None:
             images = [image if is_remote(image) else image.absolute() for image in images]
             job = job.with_absolute_paths()
         plan, _ = _plan(images, job, manifest, settings, n_workers=mapper.n_workers if mapper else 1)
-        check_disk(settings["out_dir"], plan)
+        for folder, check in checks:
+            check(folder, plan)
         # What is only estimated stops nobody.
         if (n_bytes := plan.n_bytes + plan.kept_bytes) > (free := measure_free(settings["out_dir"])):
             console.warn(
@@ -182,6 +190,7 @@ def _plan(
         n_shared=len(shared),
         n_replaced=count_replaced(paths, manifest, job=fingerprint),
         kept_bytes=count_kept(shared, job, n_workers),
+        copied_bytes=count_copied(paths, 1 if settings["scheduler"] or settings["scheduler_file"] else n_workers),
     )
     return plan, [*problems.values(), *failed.values()]
 
@@ -212,6 +221,12 @@ def _say_plan(console: Console, plan: Plan, out_dir: Path, *, n_workers: int, is
         + (f"; until a large image is done, {describe_bytes(plan.kept_bytes)} of parts" if plan.kept_bytes else "")
         + f"; {describe_bytes(free)} are free",
     }
+    if plan.copied_bytes:
+        temporary = Path(tempfile.gettempdir())
+        where = "on the disk of each worker" if is_joined else f"in {temporary}"
+        rows["copies"] = f"up to about {describe_bytes(plan.copied_bytes)} at a time {where}" + (
+            "" if is_joined else f"; {describe_bytes(measure_free(temporary))} are free"
+        )
     console.say_all(f"{name:<11} {value}" for name, value in rows.items())
     if plan.n_unreadable:
         console.warn(f"{count_of(plan.n_unreadable, 'image')} cannot be read: {plan.unreadable}")

@@ -32,8 +32,9 @@ def estimate(console: Console, **settings: Any) -> None:
 
     A small, a typical and a large image of SOURCES, or fewer where sizes are alike, are segmented as segment would with
     the same options, in all processes of this machine at once, and what that took is scaled up to all images, or to
-    --megapixels of such images. SOURCES are JPEG, PNG and TIFF images of this machine. Of a raster with a side above
-    8,000 pixels two parts from its middle are tried. Time is CPU time where other programs ran too.
+    --megapixels of such images. SOURCES are those of segment; to copy or fetch one first is not counted as time. Of a
+    raster with a side above 8,000 pixels two parts from its middle are tried. Time is CPU time where other programs ran
+    too.
 
     Result: nothing is written.
 
@@ -42,7 +43,7 @@ def estimate(console: Console, **settings: Any) -> None:
       hybridseg estimate photos --model model.pb
       hybridseg estimate photos --model model.pb --megapixels 250000 --machines 1,16 --price 0.8
     """
-    images = find_images(settings["sources"])
+    images = find_images(settings["sources"], remote=True)
     job, survey = read_job(console, settings), read_options(SurveyOptions, settings)
     found = estimate_survey(images, job, n_jobs=settings["n_jobs"], survey=survey, progress=console.progress)
     console.record(estimate={**asdict(found), "waiting": found.waiting, "notes": found.notes})

@@ -1,9 +1,10 @@
-"""``.tar.gz`` from elsewhere, unpacked: what it would take is known before it is taken."""
+"""Zip archives, listed; and ``.tar.gz`` from elsewhere, unpacked: what it would take is known before it is taken."""
 
 from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import tarfile
 import unicodedata
@@ -111,3 +112,24 @@ def _check_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
             raise BadInput(f"{member.name!r} stands twice in it; {_REMEDY}")
         folders[place] = member.isdir()
         yield member
+
+
+def list_archived(path: Path) -> list[Path]:
+    """Return the files at any depth of a zip archive of this machine, or of a folder in it; none of any other path."""
+    import zipfile
+
+    found = re.match(r"^/vsizip(/.*)", str(path))
+    named = Path(found[1]) if found else Path()
+    try:
+        archive = next((part for part in (named, *named.parents) if part.is_file()), None)
+        if archive is None:
+            return []
+        with zipfile.ZipFile(archive) as opened:
+            names = [one.filename for one in opened.infolist() if one.filename and not one.is_dir()]
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        # GDAL says more of it.
+        return []
+    folder = named.relative_to(archive)
+    # No archive names a file outside it.
+    inside = (name for name in map(Path, names) if not name.is_absolute() and ".." not in name.parts)
+    return sorted(Path(f"/vsizip{archive}", name) for name in inside if folder in name.parents)

@@ -86,6 +86,18 @@ def ask_headers(url: str) -> Mapping[str, str]:
         return dict(answer.headers)
 
 
+def ask_length(url: str) -> int:
+    """Return how many bytes a server says that a file has, 0 where it does not say.
+
+    Raises
+    ------
+    Unreachable, MissingInput
+        As `download`.
+    """
+    stated = ask_headers(url).get("Content-Length", "")
+    return int(stated) if stated.isdecimal() else 0
+
+
 def find_host(url: str) -> str:
     """Return the server of an address; BadInput for one that is none of HTTP.
 

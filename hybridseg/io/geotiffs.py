@@ -65,8 +65,8 @@ def copy_geotiff(path: Path, target: Path) -> None:
         _copy_raster(path, target)
 
 
-def read_shape(path: Path) -> tuple[int, int]:
-    """Return rows and columns of such a file, of which nothing is decoded.
+def measure_file(path: Path) -> tuple[tuple[int, int], int]:
+    """Return rows and columns of such a file, of which nothing is decoded, and the bytes of its pixels.
 
     Raises
     ------
@@ -75,12 +75,13 @@ def read_shape(path: Path) -> tuple[int, int]:
     suffix = path.suffix.lower()
     if suffix == _VRT:
         mosaic = read_mosaic(path)
-        return mosaic.rows, mosaic.cols
+        return (mosaic.rows, mosaic.cols), mosaic.n_bytes
     if suffix in _JPEG2000:
         with refuse_damage(path):
             return _check_jpeg2000(path)
     header = read_header(path)
-    return header.rows, header.cols
+    shape = header.rows, header.cols
+    return shape, header.n_bytes or math.prod(shape) * sum(np.dtype(kind).itemsize for _, kind in header.layout)
 
 
 def make_tag(path: Path) -> str:
@@ -118,10 +119,13 @@ def _set_up(rows: int, cols: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def count_room(n_bytes: int) -> int:
+    """Return the bytes of a GeoTIFF of so many of pixels, where nothing can be compressed, and the list of blocks."""
+    return n_bytes + n_bytes // 50 + 1_000_000
+
+
 def _check_room(path: Path, target: Path, n_bytes: int) -> None:
-    free = shutil.disk_usage(target.parent).free
-    # Where nothing can be compressed, and the list of blocks.
-    needed = n_bytes + n_bytes // 50 + 1_000_000
+    free, needed = shutil.disk_usage(target.parent).free, count_room(n_bytes)
     if needed > free:
         raise BadInput(
             f"{path} takes up to {describe_bytes(needed)} as a GeoTIFF, and {target.parents[1]} has "
@@ -129,8 +133,11 @@ def _check_room(path: Path, target: Path, n_bytes: int) -> None:
         )
 
 
-def _check_jpeg2000(path: Path) -> tuple[int, int]:
-    """Return rows and columns of a JPEG 2000 file; its library takes memory for each tile as soon as it opens one."""
+def _check_jpeg2000(path: Path) -> tuple[tuple[int, int], int]:
+    """Return rows and columns of a JPEG 2000 file, and the bytes of its pixels.
+
+    Its library takes memory for each tile as soon as it opens one.
+    """
     with check_regular(path).open("rb") as file:
         head = file.read(len(_JP2))
         if not head.startswith((_JP2, _CODE)):
@@ -141,6 +148,7 @@ def _check_jpeg2000(path: Path) -> tuple[int, int]:
         right, bottom, left, top, tile_cols, tile_rows, first_left, first_top, n_bands = _SIZES.unpack(
             file.read(_SIZES.size)
         )
+        n_bits = [(one & 127) + 1 for one in file.read(3 * n_bands)[::3]]
     n_tiles = math.ceil((right - first_left) / tile_cols) * math.ceil((bottom - first_top) / tile_rows)
     if n_tiles * n_bands > _MAX_TILES:
         raise BadInput(
@@ -150,7 +158,7 @@ def _check_jpeg2000(path: Path) -> tuple[int, int]:
     # A tile is unpacked as a whole, into four bytes for each sample.
     tile = min(tile_rows, rows), min(tile_cols, cols)
     check_pixel_count(f"a tile of {path}", *tile, pixel_bytes=4 * n_bands)
-    return rows, cols
+    return (rows, cols), rows * cols * sum(1 << (one > 8) << (one > 16) for one in n_bits)
 
 
 def _find_code(file: BinaryIO) -> int:
@@ -175,7 +183,7 @@ def _copy_jpeg2000(path: Path, target: Path) -> None:
 
     settings = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_NUM_THREADS": "1"}
     with refuse_damage(path), quiet_rasterio(), rasterio.Env(**settings):
-        rows, cols = _check_jpeg2000(path)
+        (rows, cols), _ = _check_jpeg2000(path)
         check_beside(path)
         with rasterio.open(path, driver="JP2OpenJPEG") as dataset:
             _check_room(path, target, rows * cols * sum(np.dtype(kind).itemsize for kind in dataset.dtypes))

@@ -12,14 +12,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, one_line
+from hybridseg.io.archives import list_archived
 from hybridseg.io.geotiffs import COPIED_SUFFIXES
 from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 from hybridseg.io.locks import is_in_leftover
 from hybridseg.io.rasters import IMAGE_SUFFIXES
-from hybridseg.io.remote import as_source, describe_source, is_remote, list_archived, name_for_gdal, needs_copy
+from hybridseg.io.remote import as_source, describe_source, is_remote, name_for_gdal, needs_copy
 from hybridseg.io.textfiles import read_lines
-from hybridseg.io.trusted import PREFIX, as_found, is_trusted
+from hybridseg.io.trusted import ADDRESS, PREFIX, as_found, is_trusted
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +225,7 @@ def _identify(image: Path) -> tuple[str, str]:
 def _expand(path: Path) -> list[Path]:
     """Return what a name, a folder or a pattern stands for; nothing where that matches no image."""
     # The question mark of an address is none of a pattern.
-    if is_trusted(path) and "://" not in (name := name_for_gdal(path)) and _is_pattern(pattern := Path(name)):
+    if is_trusted(path) and not ADDRESS.search(name := name_for_gdal(path)) and _is_pattern(pattern := Path(name)):
         return [as_source(f"{PREFIX}{one}") for one in _match_pattern(pattern)]
     if is_remote(path):
         return _expand_archive(path) or [path]
@@ -265,7 +266,7 @@ def _explain_nothing(path: Path, place: str = "") -> MissingInput:
             f"{path}{place} has no image itself, but its subfolders do; give '{path}/**/*{below.suffix}', quoted"
         )
     advice = "name another file" if is_trusted(path) else f"images end in {', '.join(IMAGE_SUFFIXES)}"
-    return MissingInput(f"{path}{place} matches no image; {advice}")
+    return MissingInput(f"{describe_source(path)}{place} matches no image; {advice}")
 
 
 def _read_list(path: Path) -> list[Path]:

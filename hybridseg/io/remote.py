@@ -13,7 +13,7 @@ import resource
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,19 +22,28 @@ import numpy as np
 
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.io.damage import hush, refuse_damage
-from hybridseg.io.downloads import ask_headers
-from hybridseg.io.geotiffs import copy_geotiff, is_copied, make_tag, write_copy
-from hybridseg.io.geotiffs import read_shape as read_copied_shape
+from hybridseg.io.downloads import ask_headers, ask_length
+from hybridseg.io.geotiffs import copy_geotiff, count_room, is_copied, make_tag, measure_file, write_copy
 from hybridseg.io.images import describe_image
 from hybridseg.io.locks import own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS, IMAGE_SUFFIXES
-from hybridseg.io.trusted import PREFIX, as_found, find_file, is_trusted, open_trusted, place, result_stem
+from hybridseg.io.trusted import (
+    PREFIX,
+    as_found,
+    find_file,
+    hide_keys,
+    is_endless,
+    is_trusted,
+    open_trusted,
+    place,
+    result_stem,
+)
 
 _SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3/", "gs": "vsigs/", "az": "vsiaz/"}
 _ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
 _STORES = "vsicurl|vsis3|vsigs|vsiaz|vsiadls|vsioss|vsiswift|vsihdfs|vsiwebhdfs"
 _REMOTE = re.compile(rf"^(/({_ARCHIVES}|{_STORES})/|{PREFIX})")
-_ADDRESS = re.compile(r"/vsi|\b(?:https?|ftp):/")
+_WEB = re.compile(r"^/vsicurl/(https?://.*)")
 _NESTED = re.compile(rf"^((?:/(?:{_ARCHIVES})/+)+)(?![/{{])")
 # How long GDAL waits, how often it tries again, and that it neither looks for other files nor keeps what it fetched:
 # the next run may find another file of the same name.
@@ -112,16 +121,18 @@ def name_for_gdal(path: Path) -> str:
 
 
 def without_key(path: Path) -> Path:
-    """Return a path without what follows a question mark, and without a password: the same image tomorrow.
+    """Return a path without what opens a door, a password or what follows a question mark: the same image tomorrow.
+
+    Of what GDAL is trusted with, the query tells layers apart, see `hybridseg.io.trusted.hide_keys`.
 
     Examples
     --------
     >>> print(without_key(as_source("https://me:secret@x.org/a.tif?signature=1.2")))
     /vsicurl/https:/x.org/a.tif
     """
-    # A file of this machine may have such signs in its name.
-    is_file = is_trusted(path) and not _ADDRESS.search(str(path))
-    if is_file or not is_remote(path):
+    if is_trusted(path):
+        return Path(PREFIX + hide_keys(str(path).removeprefix(PREFIX)))
+    if not is_remote(path):
         return path
     return Path(re.sub(r"(?<=:/)[^/@]*@", "", str(path).partition("?")[0]))
 
@@ -140,27 +151,6 @@ def describe_source(path: Path) -> str:
     return start + name_for_gdal(without_key(path)).removeprefix("/vsicurl/")
 
 
-def list_archived(path: Path) -> list[Path]:
-    """Return the files at any depth of a zip archive of this machine, or of a folder in it; none of any other path."""
-    import zipfile
-
-    found = re.match(r"^/vsizip(/.*)", str(path))
-    named = Path(found[1]) if found else Path()
-    try:
-        archive = next((part for part in (named, *named.parents) if part.is_file()), None)
-        if archive is None:
-            return []
-        with zipfile.ZipFile(archive) as opened:
-            names = [one.filename for one in opened.infolist() if one.filename and not one.is_dir()]
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
-        # GDAL says more of it.
-        return []
-    folder = named.relative_to(archive)
-    # No archive names a file outside it.
-    inside = (name for name in map(Path, names) if not name.is_absolute() and ".." not in name.parts)
-    return sorted(Path(f"/vsizip{archive}", name) for name in inside if folder in name.parents)
-
-
 @lru_cache(maxsize=100_000)
 def find_tag(path: Path) -> str:
     """Return what tells whether an image that is copied has changed, where that is cheap; empty where it is not.
@@ -174,7 +164,7 @@ def find_tag(path: Path) -> str:
     name = name_for_gdal(path)
     if is_trusted(path) and (file := find_file(name)):
         return _stamp(file)
-    if found := re.match(r"^/vsicurl/(https?://.*)", name):
+    if found := _WEB.match(name):
         try:
             headers = ask_headers(found[1])
         except HybridSegError:
@@ -209,15 +199,25 @@ def read_shape(path: Path) -> tuple[int, int]:
     MissingInput, BadInput
     """
     if not is_remote(path):
-        return read_copied_shape(path) if is_copied(path) else describe_image(path).shape
-    found = _ask_shape(path)
-    if isinstance(found, HybridSegError):
-        raise found
-    return found
+        return measure_file(path)[0] if is_copied(path) else describe_image(path).shape
+    return _ask_size(path)[0]
+
+
+def measure_copy(path: Path) -> int:
+    """Return the bytes that the copy of an image takes on the disk, at the most; 0 where there is none.
+
+    Raises
+    ------
+    MissingInput, BadInput
+    """
+    if is_remote(path):
+        return _ask_size(path)[1]
+    return count_room(measure_file(path)[1]) if is_copied(path) else 0
 
 
 def ask_shapes(paths: Iterable[Path]) -> None:
     """Ask for the sizes of remote images side by side: `read_shape` then knows them."""
+<<<<<<< HEAD
     _ask(_ask_shape, filter(is_remote, paths))
 
 
@@ -228,15 +228,32 @@ def _ask(question: Callable[[Path], object], paths: Iterable[Path]) -> None:
     finally:
         # Ctrl-C does not wait for servers.
         pool.shutdown(wait=False, cancel_futures=True)
+=======
+    with ThreadPoolExecutor(_MOST_QUESTIONS) as pool:
+        list(pool.map(_try_size, filter(is_remote, paths)))
+>>>>>>> h1
 
 
 @lru_cache(maxsize=10_000)
-def _ask_shape(path: Path) -> tuple[int, int] | HybridSegError:
+def _try_size(path: Path) -> tuple[tuple[int, int], int] | HybridSegError:
     try:
         with _asking(path):
-            return _measure_source(path)[0]
+            shape, n_bytes, name = _measure_source(path)
+        if is_trusted(path):
+            return shape, count_room(n_bytes)
+        with suppress(HybridSegError):
+            # What is fetched is as it is there, mostly compressed.
+            n_bytes = (ask_length(found[1]) if (found := _WEB.match(name)) else 0) or n_bytes
+        return shape, n_bytes
     except HybridSegError as error:
         return error
+
+
+def _ask_size(path: Path) -> tuple[tuple[int, int], int]:
+    found = _try_size(path)
+    if isinstance(found, HybridSegError):
+        raise found
+    return found
 
 
 @contextmanager
@@ -259,7 +276,7 @@ def local_copy(path: Path) -> Iterator[Path]:
         target = folder / name_copy(path)
         if is_trusted(path):
             with _opening(path) as dataset:
-                write_copy(path, dataset, target)
+                write_copy(Path(describe_source(path)), dataset, target)
         elif is_remote(path):
             _fetch(path, target)
         else:
@@ -314,11 +331,13 @@ def _asking(path: Path) -> Iterator[str]:
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     name = name_for_gdal(path)
+    if is_endless(name):
+        raise BadInput(f"{describe_source(path)} is a pipe or device, not a file; save what comes from it first")
     with rasterio.Env(**_SETTINGS), hush(NotGeoreferencedWarning):
         try:
             yield name
         except (RasterioError, CPLE_BaseError) as error:
-            text = " ".join(str(error).replace(name, "it").split())
+            text = " ".join(_hide_words(str(error).replace(name, "it")).split())
             # GDAL reads what is in a tar archive, but copies nothing out of it.
             remedy = "unpack the archive" if name.startswith("/vsitar/") else "see that it is there and can be read"
             raise MissingInput(f"{describe_source(path)} cannot be fetched ({text}); {remedy}") from error
@@ -328,12 +347,20 @@ def _asking(path: Path) -> Iterator[str]:
 def _opening(path: Path) -> Iterator[Any]:
     """Yield the open dataset of what GDAL is trusted with."""
     remedy = "see that it is there, and that this GDAL knows its format"
-    with (
-        _asking(path) as name,
-        refuse_damage(describe_source(path), what="cannot be read by GDAL", remedy=remedy),
-        open_trusted(name) as dataset,
-    ):
-        yield dataset
+    try:
+        with (
+            _asking(path) as name,
+            refuse_damage(describe_source(path), what="cannot be read by GDAL", remedy=remedy),
+            open_trusted(name) as dataset,
+        ):
+            yield dataset
+    except BadInput as error:
+        raise BadInput(_hide_words(str(error))) from error
+
+
+def _hide_words(text: str) -> str:
+    """Return what GDAL says without keys: it may tell more of an address than its name."""
+    return re.sub(r"\S+", lambda word: hide_keys(word[0]), text)
 
 
 @contextmanager
@@ -359,16 +386,13 @@ def _measure_source(path: Path) -> tuple[tuple[int, int], int, str]:
     name, reasons = name_for_gdal(path), list[RasterioIOError]()
     if is_trusted(path):
         with _opening(path) as dataset:
-            return dataset.shape, 0, name
+            return dataset.shape, _count_bytes(dataset), name
     # The second for servers that send files only as a whole.
     for way in dict.fromkeys((name, name.replace("/vsicurl/", "/vsicurl_streaming/"))):
         for driver in FORMATS:
             try:
                 with rasterio.open(way, driver=driver) as dataset:
-                    # The one type that numpy does not know; it is refused later.
-                    kind = np.dtype(dataset.dtypes[0].replace("complex_int16", "complex64"))
-                    n_bytes = int(dataset.width * dataset.height * dataset.count * kind.itemsize)
-                    return dataset.shape, n_bytes, way
+                    return dataset.shape, _count_bytes(dataset), way
             except RasterioIOError as error:
                 # A server that does not answer need not be asked again.
                 if "CURL error" in str(error):
@@ -379,3 +403,9 @@ def _measure_source(path: Path) -> tuple[tuple[int, int], int, str]:
     is_archived = re.match(rf"^/({_ARCHIVES})/", name)
     advice = "name one in the archive (/vsizip/a.zip/b.jpg)" if is_archived else "give one that is"
     raise BadInput(f"{describe_source(path)} is not a JPEG, PNG or TIFF image; {advice}")
+
+
+def _count_bytes(dataset: Any) -> int:
+    # The one type that numpy does not know; it is refused later.
+    kind = np.dtype(dataset.dtypes[0].replace("complex_int16", "complex64"))
+    return int(dataset.width * dataset.height * dataset.count * kind.itemsize)

@@ -1,10 +1,12 @@
 """What a survey takes, from trials that a person can add up."""
 
 import time
+import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasterio.shutil
 
 from hybridseg.batch.estimate import (
     DRIVER,
@@ -18,6 +20,7 @@ from hybridseg.batch.estimate import (
 )
 from hybridseg.errors import BadInput
 from hybridseg.io.images import write_image
+from hybridseg.io.remote import as_source
 from hybridseg.progress import StopWatch
 
 
@@ -93,6 +96,20 @@ def test_a_trial_segments_and_leaves_nothing(job, photo, tmp_path):
     assert all(trial.seconds <= trial.clock_seconds for trial in found.trials)
     assert all(sum(trial.steps.values()) == pytest.approx(trial.core_seconds) for trial in found.trials)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_segment_copies_first_is_tried_too(job, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(photo, "in/b.png")
+    rasterio.shutil.copy(photo, tmp_path / "c.vrt", driver="VRT")
+    write_image(tmp_path / "large.png", np.zeros((60, 80, 3), np.uint8))
+    rasterio.shutil.copy(tmp_path / "large.png", tmp_path / "d.bmp", driver="BMP")
+    names = f"/vsizip/{tmp_path}/all.zip/in/b.png", tmp_path / "c.vrt", f"gdal:{tmp_path}/d.bmp", "gdal:/gone.nc"
+    found = estimate_survey([as_source(str(name)) for name in names], job, n_jobs=1)
+    assert [trial.megapixels for trial in found.trials] == [48 / 1e6, 4800 / 1e6] and found.problems == ()
+    assert found.n_images == 3 and found.read_bytes > (48 + 4800) * 3 and not list((tmp_path / "tmp").iterdir())
 
 
 def test_what_waits_takes_no_processor(job, photo, monkeypatch):

@@ -12,13 +12,13 @@ import rasterio
 from rasterio.enums import ColorInterp, Resampling
 
 from hybridseg.batch.manifest import Manifest
-from hybridseg.batch.plan import make_plan
+from hybridseg.batch.plan import count_copied, make_plan
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io import geotiffs, imgcheck
 from hybridseg.io.images import load_image
 from hybridseg.io.pairing import find_images
 from hybridseg.io.rasters import quiet_rasterio
-from hybridseg.io.remote import local_copy, needs_copy
+from hybridseg.io.remote import as_source, local_copy, measure_copy, needs_copy
 
 PLACE = {"crs": "EPSG:32611", "transform": rasterio.Affine(0.5, 0, 4e5, 0, -0.5, 4e6), "nodata": 7}
 KINDS = [
@@ -72,7 +72,7 @@ def test_the_copy_is_what_the_same_pixels_are_as_geotiff(tmp_path, driver, optio
         bands = draw(dtype, n)
         path = write_raster(tmp_path / "scene.img", bands, driver, **PLACE, **options)
         wanted = write_raster(tmp_path / "wanted.tif", bands, "GTiff", **PLACE, PHOTOMETRIC="MINISBLACK", ALPHA="NO")
-        assert geotiffs.read_shape(path) == (150, 170)
+        assert geotiffs.measure_file(path)[0] == (150, 170)
         with local_copy(path) as copy:
             assert copy.name == "scene.tif"
             with rasterio.open(copy) as one, rasterio.open(wanted) as other:
@@ -97,6 +97,26 @@ def test_the_tiles_of_low_and_narrow_copies_are_not_mostly_empty(tmp_path, monke
     with local_copy(path) as copy, quiet_rasterio(), rasterio.open(copy) as dataset:
         assert dataset.block_shapes == [block, block]
         assert np.array_equal(dataset.read(), bands)
+
+
+@pytest.mark.parametrize("name", ["a.img", "a.dat", "a.jp2", "gdal:a.bmp", "a.vrt"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_copy_takes_no_more_than_is_counted(tmp_path, monkeypatch, name, dtype):
+    monkeypatch.chdir(tmp_path)
+    driver = {"img": "HFA", "dat": "ENVI", "jp2": "JP2OpenJPEG", "bmp": "BMP", "vrt": "GTiff"}[name[-3:]]
+    dtype = "uint8" if driver == "BMP" else dtype
+    bands = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (3, 300, 250), dtype)
+    path = write_raster(tmp_path / name.removeprefix("gdal:").replace("vrt", "tif"), bands, driver)
+    if name == "a.vrt":
+        rasterio.shutil.copy(path, name, driver="VRT")
+    source = as_source(name)
+    expected = measure_copy(source)
+    with local_copy(source) as copy:
+        assert 0.98 * bands.nbytes < copy.stat().st_size < expected < 1.1 * bands.nbytes + 1_000_000
+    assert count_copied([source, path, source], 2) >= 2 * expected
+    assert count_copied([source], 2) == expected and count_copied([tmp_path / "gone.jp2", tmp_path / "b.tif"], 2) == 0
+    monkeypatch.setattr("hybridseg.batch.plan._MOST_COPIED", expected - 1)
+    assert count_copied([source], 2) == 0
 
 
 def test_results_are_those_of_the_geotiff(tmp_path, survey):

@@ -22,13 +22,23 @@ import pytest
 from hybridseg.apply import make_job
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.manifest import Manifest
+from hybridseg.batch.plan import count_copied
 from hybridseg.cli.report import INTERRUPTED
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io import remote
 from hybridseg.io.images import describe_image, read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import find_images
-from hybridseg.io.remote import as_source, ask_shapes, ask_tags, find_tag, is_remote, local_copy, read_shape
+from hybridseg.io.remote import (
+    as_source,
+    ask_shapes,
+    ask_tags,
+    find_tag,
+    is_remote,
+    local_copy,
+    measure_copy,
+    read_shape,
+)
 
 VRT = """<VRTDataset rasterXSize="8" rasterYSize="6"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>
 <SourceFilename>{}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"""
@@ -235,10 +245,10 @@ def test_sizes_are_asked_for_once(monkeypatch):
         together.wait()
         if path.stem in "246":
             raise MissingInput("gone")
-        return (6, 8), 48
+        return (6, 8), 48, ""
 
     monkeypatch.setattr(remote, "_measure_source", measure)
-    remote._ask_shape.cache_clear()
+    remote._try_size.cache_clear()
     paths = [as_source(f"https://example.org/{i}.png") for i in range(8)]
     ask_shapes([*paths, Path("here.png")])
     assert read_shape(paths[1]) == (6, 8)
@@ -246,7 +256,18 @@ def test_sizes_are_asked_for_once(monkeypatch):
         with pytest.raises(MissingInput, match="gone"):
             read_shape(paths[2])
     assert sorted(asked) == sorted(paths)
-    remote._ask_shape.cache_clear()
+    remote._try_size.cache_clear()
+
+
+def test_of_what_is_fetched_the_file_is_counted(web, tmp_path):
+    """Or the pixels of it, where nobody says; of many images some stand for all."""
+    write_image(tmp_path / "www/large.png", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    path, archived = as_source(f"{web}/large.png"), as_source(f"/vsizip/{tmp_path}/www/all.zip/in/b.png")
+    assert measure_copy(path) == (tmp_path / "www/large.png").stat().st_size
+    assert measure_copy(archived) == 6 * 8 * 3
+    ASKED.clear()
+    assert count_copied([archived, *(as_source(f"{web}/{i}.png") for i in range(1000))], 3) == 144
+    assert 10 < len({name for _, name in ASKED}) <= 64
 
 
 def test_only_what_was_named_is_fetched(web, job, tmp_path):

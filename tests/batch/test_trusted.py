@@ -1,7 +1,9 @@
 """What GDAL opens by itself, where a person says so: `gdal:depth.nc`."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -9,13 +11,25 @@ import rasterio
 import rasterio.shutil
 from rasterio.transform import from_origin
 
+from hybridseg.batch.jobs import Outputs
 from hybridseg.batch.manifest import find_key, is_there
+from hybridseg.batch.plan import list_tasks
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import find_images
 from hybridseg.io.rasters import read_georeference
-from hybridseg.io.remote import as_source, describe_source, find_tag, is_remote, local_copy, name_for_gdal, read_shape
+from hybridseg.io.remote import (
+    as_source,
+    describe_source,
+    find_tag,
+    is_remote,
+    local_copy,
+    name_for_gdal,
+    read_shape,
+    result_path,
+    without_key,
+)
 
 PLACE = from_origin(500_000, 4_000_000, 2, 2)
 
@@ -88,6 +102,22 @@ def test_the_parts_of_a_file_have_results_of_their_own(write, survey):
     assert survey(sources).skipped == tuple(sources)
 
 
+def test_a_part_may_be_named_before_its_file(write, tmp_path, monkeypatch):
+    """Workers may run in another folder, where nothing lies; and a file may be called like the number of a part."""
+    values = write("photo.ntf", "NITF")
+    write("pages.tif", "GTiff")
+    Path("1").touch()
+    sources = find("gdal:GTIFF_DIR:1:pages.tif", "gdal:NITF_IM:0:photo.ntf")
+    assert list(map(str, sources)) == [
+        f"gdal:GTIFF_DIR:1:{tmp_path}/pages.tif", f"gdal:NITF_IM:0:{tmp_path}/photo.ntf",
+    ]  # fmt: skip
+    assert all(map(find_tag, sources))
+    monkeypatch.chdir("/")
+    for source, stem in zip(sources, ("pages_1", "photo_0"), strict=True):
+        with local_copy(source) as path:
+            assert path.stem == stem and np.array_equal(read_image(path), values)
+
+
 def test_a_pattern_and_a_list_stand_for_files(write, tmp_path):
     for name in ("a.asc", "b.asc"):
         write(name, "AAIGrid", dtype="float32")
@@ -138,7 +168,70 @@ def test_the_name_of_a_file_is_kept_as_it_is_and_an_address_is_cut(write, survey
     assert [describe_source(source) for source in sources] == [f"gdal:{tmp_path}/what?{i}.bmp" for i in (1, 2)]
     assert describe_source(as_source("gdal:/me@home/a.nc")) == "gdal:/me@home/a.nc"
     assert describe_source(as_source("gdal:https://me:secret@x.org/a.nc?key=1")) == "gdal:https://x.org/a.nc"
-    assert describe_source(as_source('gdal:NETCDF:"https://me:secret@x.org/a.nc?key=1"')).endswith("https://x.org/a.nc")
+    assert describe_source(as_source('gdal:NETCDF:"https://me:secret@x.org/a.nc?key=1"')).endswith(
+        '"https://x.org/a.nc"'
+    )
+
+
+def test_layers_of_a_service_have_results_of_their_own(job, tmp_path):
+    """Only what may open a door is left out."""
+    job = replace(job, outputs=Outputs(out_dir=tmp_path))
+    texts = (
+        "WMS:https://x.org/wms?LAYERS=a&token=t0p", "WMS:https://x.org/wms?LAYERS=b&token=t0p",
+        "WMS:https://x.org/wms?SERVICE=WMS&LAYERS=c&tk=1", "WMS:https://x.org/wms?SERVICE=WMS&LAYERS=c&tk=2",
+        "WMTS:https://x.org/wmts.xml?key=t0p,layer=a", "WMTS:https://x.org/wmts.xml,layer=b,style=c",
+        'NETCDF:"https://x.org/a.nc":b', 'NETCDF:"https://x.org/a.nc?sig=t0p":c',
+        f"WMS:https://x.org/wms?LAYERS={'a,' * 100}b", f"WMS:https://x.org/wms?LAYERS={'a,' * 100}c",
+    )  # fmt: skip
+    sources = find(*(f"gdal:{text}" for text in texts))
+    tasks, problems = list_tasks(sources, job)
+    assert len(tasks) == len({find_key(source) for source in sources}) == len(texts) and not problems
+    names = [job.list_targets(result_path(source))[0].name.removesuffix("_threshold.png") for source in sources]
+    assert names[:2] + names[4:8] == [
+        "wms_LAYERS_a",
+        "wms_LAYERS_b",
+        "wmts_layer_a",
+        "wmts_layer_b_style_c",
+        "a_b",
+        "a_c",
+    ]
+    assert names[2].startswith("wms_LAYERS_c_...") and max(map(len, names)) < 100
+    for source, key in zip(sources, map(find_key, sources), strict=True):
+        assert find_key(as_source(key)) == key and result_path(as_source(key)) == result_path(source)
+        assert "t0p" not in key
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://x.org/a.nc?X-Amz-Date=1&X-Amz-Credential=t0p%2F2&X-Amz-Signature=t0p",
+        "https://x.org/a.nc?sv=1&se=2&sr=b&sp=r&sig=t0p%3D",
+        "https://me:t0p@x.org/a.nc#access_token=t0p",
+        "https://me:w@t0p@x.org/a.nc",
+        "WMS:HTTPS://me:t0p@x.org/wms?layers=a",
+        "WMS:https://x.org/wms?layers=a&toke%6e=t0p&gkt=t0p&t0p&map=https%3A%2F%2Fme:t0p%40x.org",
+        "WMS:https://x.org/wms?layers=a;Password=t0p,t0p",
+        "/vsicurl?pc_url_signing=yes&url=https%3A%2F%2Fx.org%2Fa.nc%3Fsig%3Dt0p",
+        "PLMOSAIC:api_key=t0p,mosaic=a",
+        "PG:dbname=a password='t0p t0p' table=b",
+        "<GDAL_WMS><ServerUrl>https://x.org/?tk=t0p&amp;layers=a</ServerUrl><UserPwd>me:t0p</UserPwd></GDAL_WMS>",
+    ],
+)
+def test_nothing_that_opens_a_door_is_told(text):
+    (source,) = find(f"gdal:{text}")
+    told = [describe_source(source), find_key(source), str(without_key(source)), str(result_path(source))]
+    assert not any("t0p" in one for one in told)
+    assert all("layers=a" in one for one in told[:3]) == ("layers=a" in text)
+
+
+def test_a_message_of_gdal_tells_no_key_either(monkeypatch):
+    """It may have another part of the address in it than the name."""
+    (source,) = find("gdal:WMS:https://127.0.0.1:9/wms?LAYERS=a&token=t0p")
+    failure = rasterio.errors.RasterioIOError("https://127.0.0.1:9/wms?token=t0p&SERVICE=WMS does not answer")
+    monkeypatch.setattr("hybridseg.io.remote.open_trusted", Mock(side_effect=failure))
+    with pytest.raises(HybridSegError, match=r"wms\?SERVICE=WMS does not answer") as caught:
+        read_shape(source)
+    assert "t0p" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["missing.nc", "words.txt", "", "link.nc"])
@@ -150,6 +243,29 @@ def test_what_gdal_cannot_read_is_a_problem_of_that_image(write, survey, tmp_pat
     assert len(result.images) == 1
     (problem,) = result.problems
     assert problem.where.startswith("gdal:") and "cannot be read by GDAL (" in problem.message
+
+
+@pytest.mark.parametrize(
+    "name", ["gdal:pipe.nc", 'gdal:NETCDF:"pipe.nc":depth', "gdal:link.nc", "gdal:/vsizip/pipe.nc/a.tif",
+             "/vsizip/pipe.nc/a.tif", "/vsitar/pipe.nc/a.tif", "gdal:/dev/zero", "gdal:/vsistdin/"],
+)  # fmt: skip
+def test_a_pipe_is_refused_at_once(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.nc")
+    Path("link.nc").symlink_to("pipe.nc")
+    (source,) = find(name)
+    with pytest.raises(BadInput, match=r"^\S+ is a pipe or device, not a file; save what comes from it first$"):
+        read_shape(source)
+
+
+def test_a_folder_is_read_where_it_is_an_image(write, tmp_path):
+    values = write("depth.zarr", "Zarr")
+    (tmp_path / "empty").mkdir()
+    source, empty = find("gdal:depth.zarr", "gdal:empty/")
+    with local_copy(source) as path:
+        assert np.array_equal(read_image(path), values)
+    with pytest.raises(BadInput, match=r"empty cannot be read by GDAL \(.*\); see that it is there"):
+        read_shape(empty)
 
 
 def test_only_who_says_so_trusts(write, tmp_path):

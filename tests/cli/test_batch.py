@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from rasterio import Affine
 
 from hybridseg.batch.cluster import Cluster
@@ -252,6 +253,23 @@ def test_a_disk_that_is_too_small(run, photos, words, monkeypatch, tmp_path):
     result = run("segment", photos, *words, "--dry-run")
     assert result.exit_code == 1 and f"segment would refuse:\n  {tmp_path / 'out'}: has {reason}" in result.output
     assert reason in run("segment", photos, *words).output
+
+
+def test_copies_that_the_disk_would_not_hold(run, photos, words, monkeypatch, tmp_path):
+    rasterio.shutil.copy(photos / "a.png", tmp_path / "c.jp2", driver="JP2OpenJPEG")
+    sources, places = (photos, tmp_path / "c.jp2"), {tmp_path / "out": 10**9, tmp_path / "tmp": 1_100_000}
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr("hybridseg.cli.batch.measure_free", places.get)
+    monkeypatch.setattr("hybridseg.batch.plan.measure_free", places.get)
+    result = run("segment", *sources, *words, "--dry-run")
+    row = f"copies      up to about 1.0 MB at a time in {tmp_path / 'tmp'}; 1.1 MB are free\n"
+    assert result.exit_code == 0 and row in result.output
+    assert "copies  " not in run("segment", photos, *words, "--dry-run").output
+    places[tmp_path / "tmp"] = 1_000_000
+    reason = "has 1.0 MB free, and temporary copies of images need up to 1.0 MB; free some, or set TMPDIR to a folder"
+    result = run("segment", *sources, *words, "--dry-run")
+    assert result.exit_code == 1 and f"segment would refuse:\n  {tmp_path / 'tmp'}: {reason}" in result.output
+    assert reason in run("segment", *sources, *words).output and not list(tmp_path.glob("out/*.mat"))
 
 
 def test_a_dry_run_names_an_image_that_cannot_be_read(run, photos, words):

@@ -20,7 +20,7 @@ def find_whole(path: Path) -> Path:
 def copy_small(path: Path) -> None:
     """Copy what is small: a large one takes its time."""
     whole = find_whole(path)
-    check_pixel_count(whole, *geotiffs.read_shape(whole))
+    check_pixel_count(whole, *geotiffs.measure_file(whole)[0])
     (path.parent / OUT).mkdir(exist_ok=True)
     geotiffs.copy_geotiff(whole, path.parent / OUT / "a.tif")
 

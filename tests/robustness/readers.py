@@ -43,7 +43,6 @@ from hybridseg.io import (
     masks,
     mosaics,
     rasters,
-    remote,
     samples,
     tables,
     textfiles,
@@ -52,7 +51,7 @@ from hybridseg.io import (
     windows,
 )
 from hybridseg.io.annotations import coco, doodler, doodles, formats, labelme, painted, runlengths
-from hybridseg.io.archives import unpack_archive
+from hybridseg.io.archives import list_archived, unpack_archive
 from hybridseg.io.bands import stack_bands
 from hybridseg.io.labelled import load_labelled
 from hybridseg.io.labels import classfiles, classids, labelmaps, labelpng, labeltiff, mat5, matfiles, pngcheck
@@ -211,7 +210,7 @@ READERS = tuple(
         ("io.imgcheck.read_header", IMAGINE_ENVI, lambda path: imgcheck.read_header(find_whole(path))),
         ("io.geotiffs.is_copied", MOSAICS, geotiffs.is_copied),
         ("io.geotiffs.copy_geotiff", f"{MOSAICS} mosaics/*.tif imagine_envi/*.ige", copy_small, WRITES),
-        ("io.geotiffs.read_shape", MOSAICS, lambda path: geotiffs.read_shape(find_whole(path))),
+        ("io.geotiffs.measure_file", MOSAICS, lambda path: geotiffs.measure_file(find_whole(path))),
         ("io.geotiffs.make_tag", MOSAICS, lambda path: geotiffs.make_tag(find_whole(path))),
         ("io.labelled.load_labelled", "labels/map.png labels/map.tif", lambda path: load_labelled(
             Pair(path, path.with_name("colors.png")), datasets.make_label_reader(TABLE))),
@@ -273,7 +272,7 @@ READERS = tuple(
         ("io.annotations.coco.parse_polygons", VALUES, lambda path: coco.parse_polygons(value_of(path))),
         ("io.annotations.runlengths.parse_rle", VALUES, lambda path: runlengths.parse_rle(value_of(path))),
         ("io.annotations.runlengths.parse_size", VALUES, lambda path: runlengths.parse_size(value_of(path))),
-        ("io.remote.list_archived", "annotations/*.npz", lambda path: remote.list_archived(Path(f"/vsizip{path}"))),
+        ("io.archives.list_archived", "annotations/*.npz", lambda path: list_archived(Path(f"/vsizip{path}"))),
         ("io.annotations.doodler.read_doodlernpz", "annotations/*.npz",
             lambda path: doodler.read_doodlernpz(path, shape=SHAPE), {"share": 2}),
         ("io.annotations.doodler.read_doodler", "annotations/*.npz",

@@ -62,7 +62,7 @@ def test_a_first_image_that_cannot_be_read_is_told_when_it_is_asked_for(photos):
     session, _ = open_session([photos], table=ClassTable.from_names(["water"]))
     (photos / "a.png").write_bytes(b"")
     session.open_ahead()
-    with pytest.raises(BadInput, match="a.png"):
+    with pytest.raises(BadInput, match=r"a\.png"):
         session.describe(next(iter(session.album.entries)))
 
 
