@@ -21,7 +21,7 @@ from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.hybrid.semseg import SemsegJob
 from hybridseg.hybrid.tuning import read_tuning
 from hybridseg.io.pairing import find_images
-from hybridseg.io.remote import as_source
+from hybridseg.io.sources import as_source
 from hybridseg.machine import MemoryOptions
 from hybridseg.markup import render_text
 from hybridseg.models.bundles import card_path

@@ -19,7 +19,8 @@ from hybridseg.batch.workers import map_calls
 from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.io.images import describe_image
 from hybridseg.io.lazyimages import can_read_parts
-from hybridseg.io.remote import ask_shapes, describe_source, local_copy, measure_copy, needs_copy
+from hybridseg.io.remote import ask_shapes, local_copy, measure_copy
+from hybridseg.io.sources import describe_source, needs_copy
 from hybridseg.io.windows import copy_middle
 from hybridseg.machine import forget_peak, read_peak
 from hybridseg.options import Span, check_options, option

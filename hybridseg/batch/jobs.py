@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from hybridseg import __version__
 from hybridseg.batch.madeby import explain_difference, leave_out_machine
@@ -23,7 +23,7 @@ from hybridseg.batch.parts import EngineFailed, Work, drop_parts, sharing
 from hybridseg.batch.plan import divide_tasks, list_tasks, sort_out
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.batch.sending import find_sent, list_model_files
-from hybridseg.batch.workers import N_TRIES, Processes, check_jobs
+from hybridseg.batch.workers import N_TRIES, Mapper, Processes, check_jobs
 from hybridseg.classes import ClassTable
 from hybridseg.errors import (
     BadInput,
@@ -40,12 +40,13 @@ from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import PREDSEG
-from hybridseg.io.remote import describe_source, find_tag, local_copy, needs_copy, without_key
+from hybridseg.io.remote import find_tag, local_copy
+from hybridseg.io.sources import describe_source, needs_copy, without_key
 from hybridseg.machine import forget_peak
 from hybridseg.models.cards import combine_fingerprint, hash_file, stamp_file
 from hybridseg.models.engines import LITERT
 from hybridseg.options import option
-from hybridseg.progress import Item, Progress, no_progress
+from hybridseg.progress import Progress, no_progress
 
 Model = TypeVar("Model")
 Result = TypeVar("Result")
@@ -190,27 +191,6 @@ class Attempt:
 
 class OfTheMachine(Problem):
     """What has to do with the machine, not with the image: it is not remembered, and the image is tried again."""
-
-
-class Mapper(Protocol):
-    """Calls a function for each item in processes or on a cluster, as `hybridseg.batch.workers.map_calls` does."""
-
-    @property
-    def n_workers(self) -> int:
-        """How many calls are made at a time."""
-        ...
-
-    def __call__(
-        self,
-        function: Callable[[Any], Result],
-        items: Sequence[Item],
-        *,
-        prepare: Callable[[Item], Any] = ...,
-        on_death: Callable[[Item, str], Result],
-        on_late: Callable[[Result], object],
-    ) -> Generator[Result, None, None]:
-        """Yield the results in any order."""
-        ...
 
 
 def _describe(value: Any) -> Any:

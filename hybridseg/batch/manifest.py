@@ -27,7 +27,8 @@ from hybridseg.io.labels.labeltiff import list_sidecars
 from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import is_ours
 from hybridseg.io.rasters import check_regular
-from hybridseg.io.remote import describe_source, find_tag, is_remote, needs_copy
+from hybridseg.io.remote import find_tag
+from hybridseg.io.sources import describe_source, is_remote, needs_copy
 from hybridseg.io.trusted import PREFIX
 from hybridseg.machine import read_peak
 from hybridseg.models.cards import hash_file, parse_fields, stamp_file

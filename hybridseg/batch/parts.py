@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hybridseg.batch.workers import N_TRIES
+from hybridseg.batch.workers import N_TRIES, Mapper
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, WriteFailed
 from hybridseg.io.arrays import read_arrays
 from hybridseg.io.atomic import atomic_path
@@ -86,28 +86,12 @@ class Here:
         return make(0)
 
 
-class PartMapper(Protocol):
-    """Calls a function for each item in processes or on a cluster, as `hybridseg.batch.workers.map_calls` does."""
-
-    def __call__(
-        self,
-        function: Callable[[Any], Any],
-        items: Sequence[int],
-        *,
-        prepare: Callable[[int], Any],
-        on_death: Callable[[int, str], Any],
-        on_late: Callable[[Any], object],
-    ) -> Generator[Any, None, None]:
-        """Yield the results in any order."""
-        ...
-
-
 class EngineFailed(HybridSegError):
     """What does the work has failed, whatever the image."""
 
 
 @contextmanager
-def sharing(load: Callable[[], Any], mapper: PartMapper, target: Path, key: str, *, image: str) -> Iterator[Work]:
+def sharing(load: Callable[[], Any], mapper: Mapper, target: Path, key: str, *, image: str) -> Iterator[Work]:
     """Yield what lets all workers compute the parts of an image; what they find is kept until `drop_parts`.
 
     Parameters
@@ -170,7 +154,7 @@ def drop_kept(folder: Path) -> None:
 class _Shared:
     """Lets the workers of a mapper compute."""
 
-    def __init__(self, load: Callable[[], Any], mapper: PartMapper, kept: _Kept, stack: ExitStack) -> None:
+    def __init__(self, load: Callable[[], Any], mapper: Mapper, kept: _Kept, stack: ExitStack) -> None:
         self._load, self._mapper, self._kept, self._stack = load, mapper, kept, stack
 
     def compute(

@@ -13,16 +13,8 @@ from typing import TYPE_CHECKING
 from hybridseg.batch.manifest import DONE, FAILED, Manifest, find_key, is_other
 from hybridseg.batch.parts import measure_parts
 from hybridseg.errors import HybridSegError, Problem, WriteFailed
-from hybridseg.io.remote import (
-    ask_shapes,
-    ask_tags,
-    describe_source,
-    is_image_name,
-    is_remote,
-    measure_copy,
-    read_shape,
-    result_path,
-)
+from hybridseg.io.remote import ask_shapes, ask_tags, measure_copy, read_shape
+from hybridseg.io.sources import describe_source, is_image_name, is_remote, result_path
 from hybridseg.markup import describe_bytes
 
 if TYPE_CHECKING:

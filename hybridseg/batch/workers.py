@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hybridseg.errors import BadInput
 from hybridseg.interrupts import on_interrupt, shield_children
@@ -110,6 +110,27 @@ def map_calls(
             for future in running:
                 if on_late is not None and not future.cancelled() and future.exception() is None:
                     on_late(future.result())
+
+
+class Mapper(Protocol):
+    """Calls a function for each item in processes or on a cluster, as `map_calls` does."""
+
+    @property
+    def n_workers(self) -> int:
+        """How many calls are made at a time."""
+        ...
+
+    def __call__(
+        self,
+        function: Callable[[Any], Result],
+        items: Sequence[Item],
+        *,
+        prepare: Callable[[Item], Any] = ...,
+        on_death: Callable[[Item, str], Result],
+        on_late: Callable[[Result], object],
+    ) -> Generator[Result, None, None]:
+        """Yield the results in any order."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from hybridseg.batch.cluster import Cluster, open_cluster
-from hybridseg.batch.jobs import Job, Mapper
+from hybridseg.batch.jobs import Job
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import (
     Plan,
@@ -29,7 +29,7 @@ from hybridseg.batch.plan import (
 )
 from hybridseg.batch.results import count_empty
 from hybridseg.batch.status import RunStatus, read_status
-from hybridseg.batch.workers import Processes
+from hybridseg.batch.workers import Mapper, Processes
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.methods import GroupedCommand, method_options, read_job, survey_options
 from hybridseg.cli.options import is_given, models_option, path_type, sources_argument
@@ -37,7 +37,7 @@ from hybridseg.cli.segment import run_job
 from hybridseg.dense.predict import PredictJob
 from hybridseg.errors import Problem, WriteFailed
 from hybridseg.io.pairing import find_images
-from hybridseg.io.remote import is_remote
+from hybridseg.io.sources import is_remote
 from hybridseg.machine import count_memory
 from hybridseg.markup import count_of, describe_bytes
 from hybridseg.progress import describe_seconds

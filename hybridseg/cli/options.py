@@ -14,7 +14,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, check_path
 from hybridseg.figures import FigureOptions
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
-from hybridseg.io.remote import as_source
+from hybridseg.io.sources import as_source
 from hybridseg.machine import MemoryOptions, count_cores
 from hybridseg.models.encoders import IMAGENET, RANDOM
 from hybridseg.models.engines import ENGINES, LITERT

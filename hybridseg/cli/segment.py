@@ -45,7 +45,7 @@ from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuni
 from hybridseg.hybrid.tuning import tune_crf as tune
 from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import find_images
-from hybridseg.io.remote import as_source
+from hybridseg.io.sources import as_source
 from hybridseg.machine import MemoryOptions
 from hybridseg.markup import count_of, name_some
 from hybridseg.models.ensemble import check_votes

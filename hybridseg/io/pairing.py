@@ -18,7 +18,7 @@ from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 from hybridseg.io.locks import is_in_leftover
 from hybridseg.io.rasters import IMAGE_SUFFIXES
-from hybridseg.io.remote import as_source, describe_source, is_remote, name_for_gdal, needs_copy
+from hybridseg.io.sources import as_source, describe_source, is_remote, name_for_gdal, needs_copy
 from hybridseg.io.textfiles import read_lines
 from hybridseg.io.trusted import ADDRESS, PREFIX, as_found, is_trusted
 

@@ -1,15 +1,14 @@
 """Images that are copied before they are read: on the web, in an object store or an archive, or of other formats.
 
-What is no file of this machine is named as GDAL names it, ``/vsicurl/https://...``, ``/vsis3/...``, ``/vsizip/...``, or
-by its address; and what only GDAL knows how to open as ``gdal:NAME``. Only what a user names so is fetched, and then it
-is a file like any other: nothing else here opens such a path.
+Only what a user names so, see `hybridseg.io.sources`, is fetched, and then it is a file like any other: nothing else
+here opens such a path.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import resource
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,31 +19,30 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.errors import BadInput, HybridSegError, MissingInput
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, WriteFailed
 from hybridseg.io.damage import hush, refuse_damage
 from hybridseg.io.downloads import ask_headers, ask_length
 from hybridseg.io.geotiffs import copy_geotiff, count_room, is_copied, make_tag, measure_file, write_copy
 from hybridseg.io.images import describe_image
 from hybridseg.io.locks import own_partial, remove_leftovers
-from hybridseg.io.rasters import FORMATS, IMAGE_SUFFIXES
+from hybridseg.io.rasters import FORMATS
+from hybridseg.io.sources import (
+    ARCHIVES,
+    describe_source,
+    is_remote,
+    name_copy,
+    name_for_gdal,
+    needs_copy,
+)
 from hybridseg.io.trusted import (
-    PREFIX,
-    as_found,
     find_file,
     hide_keys,
     is_endless,
     is_trusted,
     open_trusted,
-    place,
-    result_stem,
 )
 
-_SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3/", "gs": "vsigs/", "az": "vsiaz/"}
-_ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
-_STORES = "vsicurl|vsis3|vsigs|vsiaz|vsiadls|vsioss|vsiswift|vsihdfs|vsiwebhdfs"
-_REMOTE = re.compile(rf"^(/({_ARCHIVES}|{_STORES})/|{PREFIX})")
 _WEB = re.compile(r"^/vsicurl/(https?://.*)")
-_NESTED = re.compile(rf"^((?:/(?:{_ARCHIVES})/+)+)(?![/{{])")
 # How long GDAL waits, how often it tries again, and that it neither looks for other files nor keeps what it fetched:
 # the next run may find another file of the same name.
 _SETTINGS = {
@@ -57,98 +55,6 @@ _MOST_QUESTIONS = 16
 
 # What a copy may take in any case.
 _LEAST_BYTES = 1 << 30
-
-
-def as_source(text: str) -> Path:
-    """Return what a user names as a path; an address, or a path of GDAL, as one for which `is_remote` holds.
-
-    A path has no double slashes, so archives are named by their absolute path, and none at its end: a pattern of
-    folders becomes that of what lies in them.
-
-    Examples
-    --------
-    >>> for text in ("photos/a.jpg", "https://x.org/a.tif?key=1", "s3://bucket/a.tif", "/vsizip//data/a.zip/b.tif"):
-    ...     print(as_source(text))
-    photos/a.jpg
-    /vsicurl/https:/x.org/a.tif?key=1
-    /vsis3/bucket/a.tif
-    /vsizip/data/a.zip/b.tif
-    >>> print(as_source("survey/*/"))
-    survey/*/*
-    >>> print(as_source("gdal:https://x.org/a.jp2"))
-    gdal:/vsicurl/https:/x.org/a.jp2
-    """
-    if is_trusted(text) and not os.path.lexists(text):
-        name = text.removeprefix(PREFIX)
-        return Path(f"{PREFIX}{place(name) if find_file(name) else as_source(name)}")
-    scheme, sign, rest = text.partition("://")
-    if sign and scheme.lower() in _SCHEMES:
-        return Path(f"/{_SCHEMES[scheme.lower()]}{rest}")
-    if found := _NESTED.match(text):
-        inner = text[found.end() :]
-        is_absolute = found[1].endswith("//") or _REMOTE.match(f"/{inner}")
-        return Path(found[1], inner if is_absolute else Path(inner).absolute().relative_to("/"))
-    is_of_folders = text.endswith(("/", os.sep)) and any(sign in text for sign in "*?[") and not os.path.lexists(text)
-    return as_found(Path(text, "*") if is_of_folders else Path(text))
-
-
-def is_remote(path: Path) -> bool:
-    """Return whether a path is one that GDAL alone knows, as `as_source` makes it."""
-    return _REMOTE.match(str(path)) is not None
-
-
-def needs_copy(path: Path) -> bool:
-    """Return whether a path names what is copied before it is read: what is remote, or of another format."""
-    return is_remote(path) or is_copied(path)
-
-
-def is_image_name(path: Path) -> bool:
-    """Return whether a path may be that of an image, by its name or, where that says nothing, by the first bytes."""
-    return needs_copy(path) or path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def name_for_gdal(path: Path) -> str:
-    """Return a remote path with the double slashes that a path does not keep.
-
-    Examples
-    --------
-    >>> name_for_gdal(as_source("/vsizip//vsicurl/https://x.org/a.zip/b.tif"))
-    '/vsizip//vsicurl/https://x.org/a.zip/b.tif'
-    """
-    text = re.sub(rf"/({_ARCHIVES})/(?![/{{])", r"/\1//", str(path).removeprefix(PREFIX))
-    # HDF5:"a.h5"://group.
-    return re.sub(r"""((?:https?|ftp):|":)/(?!/)""", r"\1//", text)
-
-
-def without_key(path: Path) -> Path:
-    """Return a path without what opens a door, a password or what follows a question mark: the same image tomorrow.
-
-    Of what GDAL is trusted with, the query tells layers apart, see `hybridseg.io.trusted.hide_keys`.
-
-    Examples
-    --------
-    >>> print(without_key(as_source("https://me:secret@x.org/a.tif?signature=1.2")))
-    /vsicurl/https:/x.org/a.tif
-    """
-    if is_trusted(path):
-        return Path(PREFIX + hide_keys(str(path).removeprefix(PREFIX)))
-    if not is_remote(path):
-        return path
-    return Path(re.sub(r"(?<=:/)[^/@]*@", "", str(path).partition("?")[0]))
-
-
-def describe_source(path: Path) -> str:
-    """Return what a person is told of a path: a remote one as it may be typed, without what opens a door.
-
-    Examples
-    --------
-    >>> describe_source(as_source("https://x.org/a.tif?signature=1.2"))
-    'https://x.org/a.tif'
-    """
-    if not is_remote(path):
-        return str(path)
-    start = PREFIX if is_trusted(path) else ""
-    return start + name_for_gdal(without_key(path)).removeprefix("/vsicurl/")
 
 
 @lru_cache(maxsize=100_000)
@@ -171,7 +77,7 @@ def find_tag(path: Path) -> str:
             return ""
         tag = headers.get("ETag") or headers.get("Last-Modified")
         return f"{tag} {headers.get('Content-Length', '')}".strip() if tag else ""
-    found = re.match(rf"^(?:/(?:{_ARCHIVES})/+)+([^}}]+)", name)
+    found = re.match(rf"^(?:/(?:{ARCHIVES})/+)+([^}}]+)", name)
     inner = Path("/" + found[1].lstrip("/{")) if found else path
     archive = next((part for part in (inner, *inner.parents) if part.is_file()), None)
     return "" if archive is None else _stamp(archive)
@@ -217,8 +123,7 @@ def measure_copy(path: Path) -> int:
 
 def ask_shapes(paths: Iterable[Path]) -> None:
     """Ask for the sizes of remote images side by side: `read_shape` then knows them."""
-<<<<<<< HEAD
-    _ask(_ask_shape, filter(is_remote, paths))
+    _ask(_try_size, filter(is_remote, paths))
 
 
 def _ask(question: Callable[[Path], object], paths: Iterable[Path]) -> None:
@@ -228,10 +133,6 @@ def _ask(question: Callable[[Path], object], paths: Iterable[Path]) -> None:
     finally:
         # Ctrl-C does not wait for servers.
         pool.shutdown(wait=False, cancel_futures=True)
-=======
-    with ThreadPoolExecutor(_MOST_QUESTIONS) as pool:
-        list(pool.map(_try_size, filter(is_remote, paths)))
->>>>>>> h1
 
 
 @lru_cache(maxsize=10_000)
@@ -284,25 +185,6 @@ def local_copy(path: Path) -> Iterator[Path]:
         yield target
 
 
-def name_copy(path: Path) -> str:
-    """Return what the copy of an image is called for which `needs_copy` holds.
-
-    Examples
-    --------
-    >>> name_copy(as_source("https://x.org/a.jpg?key=1")), name_copy(Path("b.vrt")), name_copy(as_source("gdal:/c.nc"))
-    ('a.jpg', 'b.tif', 'c.tif')
-    """
-    path = without_key(path)
-    if is_trusted(path):
-        return f"{result_stem(name_for_gdal(path))}.tif"
-    return path.name if is_remote(path) else f"{path.stem}.tif"
-
-
-def result_path(path: Path) -> Path:
-    """Return the path that the results of an image are called after."""
-    return Path(name_copy(path)) if is_trusted(path) else without_key(path)
-
-
 def _fetch(path: Path, target: Path) -> None:
     with _asking(path):
         import rasterio.shutil
@@ -316,9 +198,15 @@ def _fetch(path: Path, target: Path) -> None:
         except CPLE_BaseError as error:
             if "writing" not in str(error):
                 raise
+            home = target.parents[1]
+            if shutil.disk_usage(home).free + (target.stat().st_size if target.exists() else 0) < most:
+                raise WriteFailed(
+                    f"{home} has no room left for a copy of {describe_source(path)}; free some space there, or set "
+                    "TMPDIR to another folder"
+                ) from error
             raise BadInput(
-                f"{describe_source(path)} takes more than {most:,} bytes, far more than its pixels, or than there is "
-                f"room for in {target.parents[1]}; fetch it yourself, or set TMPDIR to another folder"
+                f"{describe_source(path)} takes more than {most:,} bytes, far more than its pixels; fetch it yourself "
+                "if you trust it"
             ) from error
 
 
@@ -400,7 +288,7 @@ def _measure_source(path: Path) -> tuple[tuple[int, int], int, str]:
                 reasons.append(error)
         if "not recognized as being in a supported" not in str(reasons[0]):
             raise reasons[0]
-    is_archived = re.match(rf"^/({_ARCHIVES})/", name)
+    is_archived = re.match(rf"^/({ARCHIVES})/", name)
     advice = "name one in the archive (/vsizip/a.zip/b.jpg)" if is_archived else "give one that is"
     raise BadInput(f"{describe_source(path)} is not a JPEG, PNG or TIFF image; {advice}")
 

@@ -14,7 +14,8 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.atomic import atomic_path
 from hybridseg.io.images import ImageInfo, describe_image
 from hybridseg.io.locks import lock_output, remove_leftovers
-from hybridseg.io.remote import as_source, is_remote, local_copy, name_copy, needs_copy
+from hybridseg.io.remote import local_copy
+from hybridseg.io.sources import as_source, is_remote, name_copy, needs_copy
 
 COPIES_DIR = "copied_images"
 """Below the folder of the run: with ground truth beside it, each of the images there is one to train with."""

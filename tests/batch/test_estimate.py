@@ -20,7 +20,7 @@ from hybridseg.batch.estimate import (
 )
 from hybridseg.errors import BadInput
 from hybridseg.io.images import write_image
-from hybridseg.io.remote import as_source
+from hybridseg.io.sources import as_source
 from hybridseg.progress import StopWatch
 
 

@@ -18,7 +18,8 @@ from hybridseg.io import geotiffs, imgcheck
 from hybridseg.io.images import load_image
 from hybridseg.io.pairing import find_images
 from hybridseg.io.rasters import quiet_rasterio
-from hybridseg.io.remote import as_source, local_copy, measure_copy, needs_copy
+from hybridseg.io.remote import local_copy, measure_copy
+from hybridseg.io.sources import as_source, needs_copy
 
 PLACE = {"crs": "EPSG:32611", "transform": rasterio.Affine(0.5, 0, 4e5, 0, -0.5, 4e6), "nodata": 7}
 KINDS = [

@@ -20,7 +20,8 @@ from hybridseg.io.images import load_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import find_images
 from hybridseg.io.rasters import quiet_rasterio
-from hybridseg.io.remote import as_source, local_copy, read_shape
+from hybridseg.io.remote import local_copy, read_shape
+from hybridseg.io.sources import as_source
 
 PLACE = {"crs": "EPSG:32611", "transform": rasterio.Affine(0.5, 0, 4e5, 0, -0.5, 4e6), "nodata": 7}
 HEAD = f"<SRS>{rasterio.crs.CRS.from_epsg(32611).to_wkt()}</SRS><GeoTransform>4e5,0.5,0,4e6,0,-0.5</GeoTransform>"

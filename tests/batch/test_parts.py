@@ -24,7 +24,7 @@ from hybridseg.dense import predict
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput, WriteFailed
-from hybridseg.io.remote import as_source
+from hybridseg.io.sources import as_source
 from hybridseg.models.cards import combine_fingerprint, hash_bytes
 from hybridseg.models.views import View
 from tests.dense.conftest import FakeDense

@@ -24,21 +24,13 @@ from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import count_copied
 from hybridseg.cli.report import INTERRUPTED
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, MissingInput, WriteFailed
 from hybridseg.io import remote
 from hybridseg.io.images import describe_image, read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import find_images
-from hybridseg.io.remote import (
-    as_source,
-    ask_shapes,
-    ask_tags,
-    find_tag,
-    is_remote,
-    local_copy,
-    measure_copy,
-    read_shape,
-)
+from hybridseg.io.remote import ask_shapes, ask_tags, find_tag, local_copy, measure_copy, read_shape
+from hybridseg.io.sources import as_source, is_remote
 
 VRT = """<VRTDataset rasterXSize="8" rasterYSize="6"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>
 <SourceFilename>{}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"""
@@ -313,7 +305,7 @@ def test_a_server_that_never_answers_is_asked_once(monkeypatch):
 def test_ctrl_c_waits_for_no_server(launch, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         (tmp_path / "asking.py").write_text(
-            "import click\nfrom hybridseg.io.remote import as_source, ask_shapes\n"
+            "import click\nfrom hybridseg.io.remote import ask_shapes\nfrom hybridseg.io.sources import as_source\n"
             "from hybridseg.cli.main import COMMANDS, main\n"
             "COMMANDS['ask'] = 'asking:ask'\n"
             f"@click.command()\ndef ask():\n    ask_shapes([as_source('http://127.0.0.1:{silent.getsockname()[1]}/a.png')])\n"
@@ -339,6 +331,14 @@ def test_an_archive_that_unpacks_to_far_more_than_an_image(tmp_path, monkeypatch
             archive.writestr("a.png", (tmp_path / "a.png").read_bytes() + bytes(n_bytes))
     with (
         pytest.raises(BadInput, match=r"bomb\.zip/a\.png takes more than 1,048,576 bytes, far more than its pixels"),
+        local_copy(as_source(f"/vsizip/{tmp_path}/bomb.zip/a.png")),
+    ):
+        pass
+    # Less is free than that: the same error of GDAL says that the disk is full.
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with (
+        pytest.raises(WriteFailed, match=r"temporary has no room left for a copy of /vsizip/.*bomb\.zip/a\.png; free"),
         local_copy(as_source(f"/vsizip/{tmp_path}/bomb.zip/a.png")),
     ):
         pass

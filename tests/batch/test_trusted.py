@@ -19,17 +19,8 @@ from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import find_images
 from hybridseg.io.rasters import read_georeference
-from hybridseg.io.remote import (
-    as_source,
-    describe_source,
-    find_tag,
-    is_remote,
-    local_copy,
-    name_for_gdal,
-    read_shape,
-    result_path,
-    without_key,
-)
+from hybridseg.io.remote import find_tag, local_copy, read_shape
+from hybridseg.io.sources import as_source, describe_source, is_remote, name_for_gdal, result_path, without_key
 
 PLACE = from_origin(500_000, 4_000_000, 2, 2)
 

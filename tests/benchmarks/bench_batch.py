@@ -37,11 +37,11 @@ from bench_gigapixel import make_network, write_mosaic
 from bench_semseg import make_photo
 
 from hybridseg.batch.cluster import open_cluster
-from hybridseg.batch.jobs import Job, Mapper, Outputs, run_jobs
+from hybridseg.batch.jobs import Job, Outputs, run_jobs
 from hybridseg.batch.madeby import make_record
 from hybridseg.batch.manifest import MANIFEST_NAME, Manifest
 from hybridseg.batch.results import ImageResult
-from hybridseg.batch.workers import Processes
+from hybridseg.batch.workers import Mapper, Processes
 from hybridseg.classes import ClassTable
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import write_labelmap

@@ -14,7 +14,7 @@ from hybridseg.io.pairing import (
     list_images,
     result_kind,
 )
-from hybridseg.io.remote import as_source
+from hybridseg.io.sources import as_source
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
 from hybridseg.io.masks import find_labelled
-from hybridseg.io.remote import as_source, name_copy
+from hybridseg.io.sources import as_source, name_copy
 from hybridseg.labelling import copies
 from hybridseg.labelling.copies import COPIES_DIR
 from hybridseg.labelling.judging import Judging

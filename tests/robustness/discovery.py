@@ -28,7 +28,7 @@ NOT_READERS = {
     "demo.overview.draw_result_overview": _THROUGH,
     "io.remote.ask_shapes": _THROUGH,
     "io.remote.read_shape": _THROUGH,
-    "io.remote.describe_source": "it works on the text of a path, and opens nothing",
+    "io.sources.describe_source": "it works on the text of a path, and opens nothing",
     "dense.datasets.Dataset.open_pairs": _THROUGH,
     "dense.datasets.open_folders": _THROUGH,
     "dense.datasets.open_sets": _THROUGH,

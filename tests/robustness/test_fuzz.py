@@ -46,6 +46,10 @@ def test_every_reader_of_the_package_is_fuzzed():
     )
 
 
+def test_what_was_found_is_tried_again():
+    assert {case.reader for case in list_found()} <= NAMES, "named after a reader that was renamed"
+
+
 @pytest.mark.slow
 def test_what_is_no_reader_is_there_and_looks_like_one():
     assert NOT_READERS.keys() <= find_readers() and not NOT_READERS.keys() & NAMES

@@ -22,7 +22,7 @@ from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.images import read_image
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
-from hybridseg.io.remote import as_source
+from hybridseg.io.sources import as_source
 
 
 class Client:
