@@ -32,7 +32,7 @@ _LEAST_BYTES = 10_000
 _FIGURE_BYTES, _BYTES_A_PIXEL = 800_000, 0.15
 # Of a process with its model, and for each pixel of an image (docs/benchmarks.md).
 _PROCESS_MB, _MB_A_MEGAPIXEL = 250, 35
-# Images that lie elsewhere of which a plan asks the size, and bytes of a copy, as a few can say that it has more.
+# Images that lie elsewhere whose size a plan asks for, and bytes of a copy, as a few can say that it has more.
 _MOST_ASKED, _MOST_COPIED = 64, 10**12
 # Megapixels in memory at a time: a larger image is read in parts.
 _MOST_DECODED = 50
@@ -56,8 +56,8 @@ class Plan:
         On the disk.
     is_measured : bool
         Whether this follows from what others of these images took, or only from their sizes.
-    n_remote : int
-        Images that lie elsewhere, which are not in the other numbers.
+    n_remote, n_asked : int
+        Images that lie elsewhere, and those of them that stand for all, see `ask_some`.
     n_shared : int
         Images whose parts all processes share, see `divide_tasks`.
     n_replaced : int
@@ -80,6 +80,7 @@ class Plan:
     n_bytes: int
     is_measured: bool = True
     n_remote: int = 0
+    n_asked: int = 0
     n_shared: int = 0
     n_replaced: int = 0
     kept_bytes: int = 0
@@ -169,19 +170,21 @@ def count_kept(shared: Sequence[Task], job: Job, n_workers: int) -> int:
 
 
 def count_copied(left: Sequence[Path], n_workers: int) -> int:
-    """Return the bytes that the temporary copies take on the disk at a time, one for each worker, at the most.
-
-    Of many images that lie elsewhere some stand for all.
-    """
-    remote = list(filter(is_remote, left))
-    asked = remote[:: math.ceil(len(remote) / _MOST_ASKED) or 1]
-    ask_shapes(asked)
+    """Return the bytes that the temporary copies take on the disk at a time, one for each worker, at the most."""
     sizes = []
-    for image in (*asked, *(image for image in left if not is_remote(image))):
+    for image in (*ask_some(left), *(image for image in left if not is_remote(image))):
         # Its own attempt says why.
         with suppress(HybridSegError):
             sizes.append(measure_copy(image))
     return sum(sorted((size for size in sizes if size <= _MOST_COPIED), reverse=True)[:n_workers])
+
+
+def ask_some(left: Sequence[Path]) -> list[Path]:
+    """Ask for the sizes of images that lie elsewhere, of many only of some that stand for all; return these."""
+    remote = list(filter(is_remote, left))
+    asked = remote[:: math.ceil(len(remote) / _MOST_ASKED) or 1]
+    ask_shapes(asked)
+    return asked
 
 
 def count_replaced(left: Sequence[Path], manifest: Manifest, *, job: str) -> int:
@@ -200,16 +203,19 @@ def make_plan(
     job : str
         The fingerprint of models and settings: only what was done with the same is compared.
     """
-    here = {path: measure_megapixels(path) for path in left if not is_remote(path)}
-    n_remote, sizes = len(left) - len(here), sorted(filter(None, here.values()), reverse=True)
-    unreadable = [path for path, size in here.items() if not size]
-    megapixels = sum(sizes)
+    here, asked = [path for path in left if not is_remote(path)], ask_some(left)
+    n_remote = len(left) - len(here)
+    each = n_remote / len(asked) if asked else 0.0
+    found = {path: measure_megapixels(path) for path in (*here, *asked)}
+    sizes, unreadable = sorted(filter(None, found.values()), reverse=True), [path for path in found if not found[path]]
+    megapixels = sum(found[path] for path in here) + each * sum(found[path] for path in asked)
+    n_readable = sum(found[path] > 0 for path in here) + each * sum(found[path] > 0 for path in asked)
     known = [e for e in manifest.entries.values() if e.job == job and e.result == DONE and e.facts.megapixels]
     usual_mbs = [_PROCESS_MB + _MB_A_MEGAPIXEL * min(size, _MOST_DECODED) for size in sizes[:n_workers]]
     usual_mb = sum(usual_mbs)
-    n_bytes = _FIGURE_BYTES * with_figures * len(sizes) + _BYTES_A_PIXEL * megapixels * 1e6
+    n_bytes = _FIGURE_BYTES * with_figures * n_readable + _BYTES_A_PIXEL * megapixels * 1e6
     by_sizes = Plan(
-        len(left), n_done, megapixels, None, usual_mb, math.ceil(n_bytes), False, n_remote,
+        len(left), n_done, megapixels, None, usual_mb, math.ceil(n_bytes), False, n_remote, len(asked),
         n_unreadable=len(unreadable), unreadable=_explain_unreadable(unreadable[0]) if unreadable else "",
         process_mb=max(usual_mbs, default=0.0),
     )  # fmt: skip

@@ -210,7 +210,7 @@ def _say_plan(console: Console, plan: Plan, out_dir: Path, *, n_workers: int, is
         + (f"; {_tell_replaced(plan)}" if plan.n_replaced else "")
         + (f"; all processes share the parts of {count_of(plan.n_shared, 'image')}" if plan.n_shared else ""),
         "megapixels": f"{plan.megapixels:,.1f}"
-        + (f", and those of {count_of(plan.n_remote, 'image')} elsewhere" if plan.n_remote else ""),
+        + (f", by {plan.n_asked} of the {plan.n_remote:,} images elsewhere" if plan.n_asked < plan.n_remote else ""),
         "processes": f"{n_workers:,}" + " workers of the cluster" * is_joined,
         "time": "known once an image is done; hybridseg estimate tries some first"
         if plan.seconds is None

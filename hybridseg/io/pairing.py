@@ -228,6 +228,11 @@ def _expand(path: Path) -> list[Path]:
     if is_trusted(path) and not ADDRESS.search(name := name_for_gdal(path)) and _is_pattern(pattern := Path(name)):
         return [as_source(f"{PREFIX}{one}") for one in _match_pattern(pattern)]
     if is_remote(path):
+        if "*" in path.name and not is_trusted(path):
+            raise BadInput(
+                f"{describe_source(path)} is a pattern, which works for files of this machine alone; name each image, "
+                "or a zip archive as a whole"
+            )
         return _expand_archive(path) or [path]
     # First not by methods of Path, which fail for what no file can be called.
     if os.path.lexists(path) and path.is_dir():

@@ -150,7 +150,10 @@ def sniff_format(path: str | os.PathLike[str]) -> str:
     if not head:
         raise BadInput(f"{path} is empty; give a JPEG, PNG or TIFF image")
     if head.startswith(b"PK\3\4"):
-        raise BadInput(f"{path} is an archive; unpack it, and give the images in it")
+        raise BadInput(
+            f"{path} is an archive; unpack it, and give the images in it (`hybridseg segment` also takes "
+            f"/vsizip/{path})"
+        )
     # A file named like a JPEG, PNG or TIFF is probably damaged, not of another format.
     other = "" if path.suffix.lower() in IMAGE_SUFFIXES else f"; if GDAL reads it, {advise_conversion(path)}"
     raise BadInput(f"{path} is not a JPEG, PNG or TIFF image{other or '; give one that is'}")

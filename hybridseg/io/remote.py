@@ -50,6 +50,8 @@ _SETTINGS = {
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1", "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "1",
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/:/vsiadls/:/vsioss/:/vsiswift/",
 }  # fmt: skip
+# What GDAL says of it, at the most.
+_ABSENT = "'it' does not exist in the file system"
 # To servers at a time.
 _MOST_QUESTIONS = 16
 
@@ -226,6 +228,7 @@ def _asking(path: Path) -> Iterator[str]:
             yield name
         except (RasterioError, CPLE_BaseError) as error:
             text = " ".join(_hide_words(str(error).replace(name, "it")).split())
+            text = "there is nothing of this name" if text.startswith(_ABSENT) else text
             # GDAL reads what is in a tar archive, but copies nothing out of it.
             remedy = "unpack the archive" if name.startswith("/vsitar/") else "see that it is there and can be read"
             raise MissingInput(f"{describe_source(path)} cannot be fetched ({text}); {remedy}") from error

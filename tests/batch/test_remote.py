@@ -22,7 +22,7 @@ import pytest
 from hybridseg.apply import make_job
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.manifest import Manifest
-from hybridseg.batch.plan import count_copied
+from hybridseg.batch.plan import count_copied, make_plan
 from hybridseg.cli.report import INTERRUPTED
 from hybridseg.errors import BadInput, MissingInput, WriteFailed
 from hybridseg.io import remote
@@ -137,6 +137,20 @@ def test_images_of_one_name_in_an_archive_do_not_replace_each_other(web, survey,
     (problem,) = survey([south]).problems
     assert problem.message.startswith(f"has the same name as /vsizip/{tmp_path}/survey.zip/north/a.png")
     assert len(survey([north]).skipped) == 1
+
+
+def test_what_is_not_there_is_told_plainly(survey, tmp_path):
+    shutil.make_archive(str(tmp_path / "all"), "zip", tmp_path, ".")
+    for name in ("all.zip/nowhere", "nope.zip"):
+        with (
+            pytest.raises(MissingInput, match=rf"{name} cannot be fetched \(there is nothing of this name\); see that"),
+            local_copy(as_source(f"/vsizip/{tmp_path}/{name}")),
+        ):
+            pass
+    with pytest.raises(BadInput, match=r"all\.zip/\*\.png is a pattern, which works for files of this machine alone"):
+        find_images([as_source(f"/vsizip/{tmp_path}/all.zip/*.png")], remote=True)
+    with pytest.raises(BadInput, match=r"all\.zip is an archive; .* also takes /vsizip//.*/all\.zip\)$"):
+        describe_image(tmp_path / "all.zip")
 
 
 def test_an_archive_names_nothing_outside_it(survey, tmp_path):
@@ -260,6 +274,21 @@ def test_of_what_is_fetched_the_file_is_counted(web, tmp_path):
     ASKED.clear()
     assert count_copied([archived, *(as_source(f"{web}/{i}.png") for i in range(1000))], 3) == 144
     assert 10 < len({name for _, name in ASKED}) <= 64
+
+
+def test_a_plan_counts_what_lies_elsewhere(web, tmp_path, monkeypatch):
+    """Of many images by some of them, as if all were like these."""
+    (tmp_path / "results").mkdir()
+    manifest = Manifest.read(tmp_path / "results")
+    shown = {"job": "", "n_workers": 1, "with_figures": False}
+    plan = make_plan([as_source(f"{web}/a.png")], 0, manifest, **shown)
+    assert (plan.megapixels, plan.n_remote, plan.n_asked, plan.n_unreadable) == (48e-6, 1, 1, 0)
+    assert plan.memory_mb > 200 and plan.n_bytes > 0
+    monkeypatch.setattr("hybridseg.batch.plan.read_shape", lambda path: (1000, 1000))
+    monkeypatch.setattr("hybridseg.batch.plan.ask_shapes", lambda paths: None)
+    write_image(tmp_path / "here.png", np.zeros((6, 8, 3), np.uint8))
+    plan = make_plan([tmp_path / "here.png", *(as_source(f"{web}/{i}.png") for i in range(200))], 0, manifest, **shown)
+    assert (plan.megapixels, plan.n_remote, plan.n_asked) == (201, 200, 50)
 
 
 def test_only_what_was_named_is_fetched(web, job, tmp_path):
