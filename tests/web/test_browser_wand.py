@@ -149,6 +149,8 @@ def test_its_controls_lie_beside_the_image(label, beach, picture, width, height)
     ready(tab)
     tab.draw((260, 420), (250, 540), (330, 480))
     assert area(tab) > 0
+    # What it says then takes two lines on a phone.
+    assert tab.page.locator("#view").bounding_box() == image
     if (width, height) == (800, 600):
         picture(tab, "label_wand")
 
