@@ -19,6 +19,7 @@ from hybridseg.io.labels.labelpng import write_labelpng
 from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.labelling import judging as judging_module
 from hybridseg.labelling.decisions import COLUMNS, LIST_NAME
+from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.judging import Judging
 from hybridseg.labelling.review import ReviewSession
 
@@ -129,6 +130,21 @@ def test_mending_starts_from_the_automatic_result(make, results, draw):
     # What is there already is no base.
     judging.mend(ids(judging)["c"])
     assert not (results / "c_doodles.json").exists() and decisions(judging)["c"] is None
+
+
+def test_mending_takes_no_tiles_for_scribbles(make, results, table, draw, wait_for_job):
+    """The result of the hybrid method holds the seeds of its tiles, which would hide what a person draws."""
+    write_matfile(results / "a_ares_96.mat", LabelMap(LABELS, table, LABELS + np.uint8(1)))
+    judging = make()
+    image_id, session = ids(judging)["a"], judging.session
+    judging.mend(image_id)
+    assert {stroke.layer for stroke in read_strokes(results / "a_doodles.json").strokes} == {"result"}
+    session.add_stroke(image_id, session.describe(image_id)["version"], draw(1, layer="result"))
+    jobs = JobRunner(session)
+    jobs.start(image_id, session.describe(image_id)["version"], "accept")
+    wait_for_job(session, image_id)
+    jobs.close()
+    assert not read_labelmap(results / "a_mres.mat").seeds.any()
 
 
 def test_what_cannot_be_mended_stays_rejected(make, results, monkeypatch):
