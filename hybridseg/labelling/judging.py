@@ -16,6 +16,7 @@ from hybridseg.batch.results import DISAGREEMENT
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict
 from hybridseg.figures import FigureOptions
+from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.locks import lock_output, remove_leftovers
@@ -130,6 +131,8 @@ class Judging:
             found = self._judge(item)
             if found and found.decision in (ACCEPTED, MENDED):
                 raise Conflict(f"{item.image_path.name} is {found.decision}; take that back first")
+            if found and found.decision == MENDING:
+                self._drop_base(image_id)
             self._put(item, self._decide(REJECTED, item))
 
     def mend(self, image_id: str) -> None:
@@ -159,15 +162,18 @@ class Judging:
         Raises
         ------
         Conflict
-            When the ground truth was changed since, or a job runs on it.
+            When the ground truth was changed since, the image was drawn on to mend it, or a job runs on it.
         """
         with self._lock:
             item = self.review.find(image_id)
             found = self._judge(item)
+            name = item.image_path.name
             if found is None:
-                raise BadInput(f"nothing was decided about {item.image_path.name}")
-            if found.decision in (MENDED, MENDING):
-                raise Conflict("it was mended by hand: withdraw or clear it on the labelling page")
+                raise BadInput(f"nothing was decided about {name}")
+            if found.decision == MENDED:
+                raise Conflict(f"{name} was mended by hand: withdraw or clear it on the labelling page")
+            if found.decision == MENDING and not self._drop_base(image_id):
+                raise Conflict(f"{name} was drawn on to mend it: to take that back, clear it on the labelling page")
             if found.decision == ACCEPTED:
                 album = self.session.album
                 with album.hold(image_id) as (entry, _):
@@ -260,6 +266,28 @@ class Judging:
             raise Conflict(f"{name} has ground truth already, which stays; mend that, or withdraw it first")
         if self._drawn(item):
             raise Conflict(f"{name} has strokes already; open it for mending, and accept it there")
+
+    def _drop_base(self, image_id: str) -> bool:
+        """Remove the base of an image being mended; return False, and leave it, where someone has drawn on that.
+
+        What was undone, or imported as well, goes to ``.trash``.
+        """
+        shelf = self.session.album.shelf
+        with self.session.album.hold(image_id) as (entry, _):
+            path = shelf.strokes_path(entry.path)
+            with lock_output(path, wait=True):
+                if entry.job is not None:
+                    raise Conflict("a job is running on this image; wait for it, or cancel it")
+                log = read_strokes(path)
+                groups = {stroke.group for stroke in (*log.strokes, *log.undone)}
+                if "" in groups or shelf.has_result(entry.path):
+                    return False
+                if len(groups) == 1 and not log.keys and not log.undone:
+                    path.unlink()
+                else:
+                    shelf.put_aside(entry.path, strokes=True)
+                self._close(entry)
+        return True
 
     def _close(self, entry: ImageEntry) -> None:
         """Let the labelling page read an image anew."""

@@ -147,6 +147,50 @@ def test_mending_takes_no_tiles_for_scribbles(make, results, table, draw, wait_f
     assert not read_labelmap(results / "a_mres.mat").seeds.any()
 
 
+def test_mending_by_mistake_is_taken_back(make, results):
+    """Also by rejecting; and the labelling page, open in another tab, sees that the base is gone."""
+    judging = make()
+    image_id, session = ids(judging)["a"], judging.session
+    before = sorted(results.rglob("*"))
+    for undo, left in ((judging.take_back, None), (judging.reject, "rejected")):
+        judging.mend(image_id)
+        version = session.describe(image_id)["version"]
+        undo(image_id)
+        assert decisions(judging)["a"] == left and set(results.rglob("*")) == {*before, results / LIST_NAME}
+        now = session.describe(image_id)
+        assert now["n_strokes"] == 0 and now["state"] == "untouched" and now["version"] > version
+    judging.take_back(image_id)
+    judging.accept(image_id)
+    assert decisions(judging)["a"] == "accepted"
+
+
+def test_what_was_drawn_to_mend_is_never_lost(make, results, draw):
+    judging = make()
+    image_id, session = ids(judging)["a"], judging.session
+    judging.mend(image_id)
+    session.add_stroke(image_id, session.describe(image_id)["version"], draw(1, layer="result"))
+    # An undone stroke is one that redo brings back.
+    for step in (session.redo, session.undo):
+        step(image_id, session.describe(image_id)["version"])
+        with pytest.raises(Conflict, match="was drawn on to mend it: to take that back, clear it"):
+            judging.take_back(image_id)
+    judging.reject(image_id)
+    assert decisions(judging)["a"] == "rejected"
+    log = read_strokes(results / "a_doodles.json")
+    assert (len(log.strokes), len(log.undone)) == (3, 1) and not (results / ".trash").exists()
+
+
+def test_what_was_imported_to_mend_goes_to_the_trash(make, results):
+    judging = make()
+    image_id, session = ids(judging)["a"], judging.session
+    judging.mend(image_id)
+    session.import_labels(image_id, session.describe(image_id)["version"], results / "b_ares_96.mat")
+    judging.take_back(image_id)
+    assert decisions(judging)["a"] is None and not (results / "a_doodles.json").exists()
+    (kept,) = (results / ".trash").rglob("a_doodles.json")
+    assert len(read_strokes(kept).strokes) == 6
+
+
 def test_what_cannot_be_mended_stays_rejected(make, results, monkeypatch):
     judging = make()
     image_id = ids(judging)["a"]

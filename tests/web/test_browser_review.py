@@ -257,6 +257,33 @@ def test_mending_and_back(own_results, serve, browse, scene):
     assert tab.page.locator("#accept").is_disabled() and tab.page.locator("#take-back").is_disabled()
 
 
+def test_mending_by_mistake(own_results, serve, browse):
+    """One key takes it back, and leaves nothing behind; a key that does nothing says why."""
+    tab = browse(serve(judge(own_results)).address).ready()
+    tab.press("a")
+    tab.says("coast.jpg has ground truth already")
+    tab.press("z")
+    tab.says("Nothing was decided about coast.jpg")
+    tab.page.click("#images .row[title='sure.jpg']")
+    tab.poll(lambda: tab.page.inner_text("#title") == "sure.jpg", "it is open")
+    tab.press("m")
+    tab.page.wait_for_url(lambda url: "index.html?review#" in url)
+    tab.ready().press("q")
+    tab.page.wait_for_url(lambda url: "index.html" not in url)
+    tab.ready()
+    tab.says("being mended", where="#decision")
+    tab.press("a")
+    tab.says("sure.jpg is being mended: accept it on the labelling page (M), or take that back (Z).")
+    assert (own_results / "sure_doodles.json").exists()
+    tab.press("z")
+    tab.says("none yet", where="#decision")
+    assert see_list(tab)["sure"] == "" and not list(own_results.glob("*_doodles.json"))
+    tab.press("a")
+    tab.says("accepted as ground truth", where="#decision")
+    tab.press("r")
+    tab.says("sure.jpg is accepted already.")
+
+
 def test_two_people_side_by_side(results, scene, serve, browse, tmp_path, picture):
     """The most different image first, with its kappa; and nothing to decide."""
     from sklearn.metrics import cohen_kappa_score
