@@ -1,12 +1,14 @@
 """The review page in a real browser, on a real server."""
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hybridseg.batch.results import write_confidence
+from hybridseg.batch.manifest import ImageFacts, Manifest
+from hybridseg.batch.results import ImageResult, write_confidence
 from hybridseg.classes import ClassTable
 from hybridseg.demo.scenes.scene import CLASS_COLORS, CLASS_NAMES
 from hybridseg.io.images import write_image
@@ -14,6 +16,7 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
 from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.io.remote import as_source
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.judging import Judging
 from hybridseg.labelling.review import ReviewSession
@@ -282,6 +285,37 @@ def test_mending_by_mistake(own_results, serve, browse):
     tab.says("accepted as ground truth", where="#decision")
     tab.press("r")
     tab.says("sure.jpg is accepted already.")
+
+
+def test_an_image_that_cannot_be_fetched(own_results, serve, browse, tmp_path):
+    """It is told once, whatever is pressed; and opened again once it is there."""
+    archive = tmp_path / "all.zip"
+    source, kept = as_source(f"/vsizip/{archive}/in/far.png"), tmp_path / "kept.zip"
+    with zipfile.ZipFile(kept, "w") as file:
+        file.write(own_results / "sure.jpg", "in/far.png")
+    manifest = Manifest.read(own_results)
+    manifest.begin([source], job="", settings={}, engine="")
+    target = own_results / "far_predseg.png"
+    shutil.copy(own_results / "sure_predseg.png", target)
+    manifest.add(source, ImageResult(source, (target,), {}, (), {}), ImageFacts(), job="")
+    judging = Judging(ReviewSession(own_results, fetch=True))
+    tab = browse(serve(lambda gate: create_review_app(judging, JobRunner(judging.session), gate)).address).ready()
+    browse.expected.append("status of 4")
+    tab.page.click("#images .row[title='far.png']")
+    tab.says("far.png cannot be shown; open it again to try once more.")
+    told = tab.page.locator("#banner .notice")
+    for key in ("a", "m", "l", "l", "f"):
+        tab.press(key)
+        tab.says("far.png cannot be shown")
+        assert told.count() == 1 and "cannot be fetched" in told.inner_text()
+    assert tab.page.locator("#accept").is_disabled() and tab.page.locator("#mend").is_disabled()
+    assert tab.page.locator("#images .row[data-state=broken]").count() == 1
+    kept.rename(archive)
+    tab.page.click("#images .row[data-state=broken]")
+    tab.ready().says("far.png")
+    tab.press("a")
+    tab.says("accepted as ground truth", where="#decision")
+    assert told.count() == 0 and tab.page.locator("#images .row[data-state=broken]").count() == 0
 
 
 def test_two_people_side_by_side(results, scene, serve, browse, tmp_path, picture):

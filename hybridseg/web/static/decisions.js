@@ -11,6 +11,12 @@ export function markOf({ decision }) {
   return MARKS[decision] ?? "";
 }
 
+/** Why an image cannot be seen, and so not judged, yet. */
+export function lacksPicture({ fault, here, name }) {
+  if (fault) return `${name} cannot be shown; open it again to try once more.`;
+  return here ? "" : `${name} is being copied before it can be shown.`;
+}
+
 /** Buttons and keys that decide, on a page with `api`, `item`, `messages`, `use(review)` and `open(id)`. */
 export class Decisions {
   #page;
@@ -51,7 +57,7 @@ export class Decisions {
     allow("accept", whyNotAccept(item), "Write it as ground truth (A)");
     allow("reject", whyNotReject(item), "The automatic result is no good (R)");
     allow("take-back", whyNotTakeBack(item), "Take the decision back (Z)");
-    byId("mend").title = `Open ${name} on the labelling page (M)`;
+    allow("mend", lacksPicture(item), `Open ${name} on the labelling page (M)`);
   }
 
   #press(button) {
@@ -117,7 +123,7 @@ function allow(id, reason, title) {
 
 function whyNotAccept(item) {
   const { decision, may_accept: mayAccept, has, name } = item;
-  if (mayAccept) return "";
+  if (mayAccept) return lacksPicture(item);
   if (decision === "mending") return `${name} is being mended: accept it on the labelling page (M), or take that back (Z).`;
   if (decision === "accepted") return `${name} is accepted already.`;
   if (has.includes("manual")) return `${name} has ground truth already, which stays.`;
