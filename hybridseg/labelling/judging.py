@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,7 @@ class Judging:
         remove_leftovers((out_dir or review.folder) / person)
         self.decisions = DecisionList((out_dir or review.folder) / person / LIST_NAME)
         self._seen: dict[str, tuple[int, ...] | None] = {}
+        self._rewritten: set[str] = set()
         self._lock = threading.RLock()
         self.refresh()
 
@@ -208,9 +211,12 @@ class Judging:
         for item in self.review.sort_items():
             path = self.session.album.shelf.truth_path(item.image_path)
             stamp = (path.stat().st_mtime_ns, path.stat().st_ino) if path.exists() else None
-            is_known = item.id not in self._seen and (stamp is None or item.manual_path == path)
+            is_first = item.id not in self._seen
+            is_known = is_first and (stamp is None or item.manual_path == path)
             if not is_known and self._seen.get(item.id) != stamp:
                 self.review.use_manual(item, path if stamp else None)
+                if not is_first:
+                    self._rewritten.add(item.id)
             self._seen[item.id] = stamp
 
     def _judge(self, item: ReviewItem) -> Decision | None:
@@ -223,8 +229,16 @@ class Judging:
         if found is None or found.decision == REJECTED:
             return found
         if self._has_truth(item):
-            return Decision(MENDED, found.by, found.when, found.result)
-        return found if found.decision == MENDING and self._drawn(item) else None
+            # The time of a list from an earlier run stays: a copy of ground truth may be younger.
+            is_noted = found.decision == MENDED and item.id not in self._rewritten
+            return replace(found, decision=MENDED, when=found.when if is_noted else self._tell_time(item))
+        # One that was withdrawn on the labelling page is being mended again.
+        is_mended = found.decision in (MENDING, MENDED) and self._drawn(item)
+        return replace(found, decision=MENDING) if is_mended else None
+
+    def _tell_time(self, item: ReviewItem) -> str:
+        """Return when the ground truth of an image was written."""
+        return _write_time(self.session.album.shelf.truth_path(item.image_path).stat().st_mtime)
 
     def _rows(self) -> list[dict[str, Any]]:
         """Return the scores of all images, and why each is where it is in the list."""
@@ -241,8 +255,9 @@ class Judging:
         self.decisions.put(item.image_path.name, decision, self._rows())
 
     def _decide(self, decision: str, item: ReviewItem) -> Decision:
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
-        return Decision(decision, self._by, now, item.automatic_path.name if item.automatic_path else "")
+        return Decision(
+            decision, self._by, _write_time(time.time()), item.automatic_path.name if item.automatic_path else ""
+        )
 
     def _find_automatic(self, image_id: str) -> tuple[ReviewItem, Path]:
         item = self.review.find(image_id)
@@ -295,6 +310,11 @@ class Judging:
         entry.version += 1
         entry.result_version += 1
         entry.state = self.session.album.shelf.read_state(entry.path)
+
+
+def _write_time(seconds: float) -> str:
+    """Return a time in seconds since the epoch as a decision has it."""
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
 
 
 def _read_origin(made_by: str | None) -> dict[str, Any] | None:

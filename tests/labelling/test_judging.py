@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
 from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.labelling import judging as judging_module
+from hybridseg.labelling.accepted import withdraw
 from hybridseg.labelling.decisions import COLUMNS, LIST_NAME
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.judging import Judging
@@ -145,6 +147,31 @@ def test_mending_takes_no_tiles_for_scribbles(make, results, table, draw, wait_f
     wait_for_job(session, image_id)
     jobs.close()
     assert not read_labelmap(results / "a_mres.mat").seeds.any()
+
+
+def test_what_is_mended_has_the_time_of_its_acceptance(make, results, draw, wait_for_job):
+    judging = make()
+    image_id, session = ids(judging)["a"], judging.session
+    judging.mend(image_id)
+    jobs = JobRunner(session)
+    jobs.start(image_id, session.describe(image_id)["version"], "accept")
+    wait_for_job(session, image_id)
+    jobs.close()
+
+    def time_of(judging):
+        (row,) = (row for row in judging.list_items() if row["id"] == image_id)
+        assert row["decision"] == "mended" and read_list(results / LIST_NAME)["a"]["when"] == row["when"]
+        return datetime.fromisoformat(row["when"]).timestamp()
+
+    # As if it had been accepted at another time, and then once more.
+    for seconds in (2_000_000_000, 2_000_000_060):
+        os.utime(results / "a_mres.mat", (seconds, seconds))
+        assert time_of(judging) == seconds
+    # A copy of the folder has other times.
+    os.utime(results / "a_mres.mat", (1, 1))
+    assert time_of(make()) == 2_000_000_060
+    withdraw(session.album, image_id, session.describe(image_id)["version"])
+    assert decisions(judging)["a"] == "mending"
 
 
 def test_mending_by_mistake_is_taken_back(make, results):
