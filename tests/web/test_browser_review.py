@@ -73,7 +73,9 @@ def names(tab):
 
 
 def test_the_most_telling_image_comes_first(tab):
-    assert names(tab)[:2] == ["coast.jpg", "same.jpg"]
+    assert names(tab) == ["coast.jpg", "same.jpg", "unsure.jpg", "sure.jpg"]
+    notes = tab.page.locator("#images .row .note").all_inner_texts()
+    assert notes[1:] == ["0.0 %", "uncertainty 0.60", "uncertainty 0.05"]
     assert tab.page.inner_text("#title") == "coast.jpg"
     tab.page.select_option("#order", "uncertainty")
     assert names(tab) == ["unsure.jpg", "coast.jpg", "sure.jpg", "same.jpg"]
@@ -199,8 +201,8 @@ def test_decisions_by_the_keyboard_alone(own_results, serve, browse):
     tab = browse(served.address).ready()
     home = own_results / "annotators" / "Ann"
     assert tab.page.locator("#accept").is_disabled()  # Ground truth of `coast` stays.
-    tab.press("PageDown", "PageDown", "PageDown")
-    tab.poll(lambda: tab.page.inner_text("#title") == "unsure.jpg", "the last image is open")
+    tab.press("PageDown", "PageDown")
+    tab.poll(lambda: tab.page.inner_text("#title") == "unsure.jpg", "the least certain of the others is open")
     tab.press("r")
     tab.says("rejected", "by Ann", where="#decision")
     tab.press("n")

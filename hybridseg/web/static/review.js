@@ -146,14 +146,17 @@ class ReviewPage {
   #note(item) {
     if (byId("order").value === "uncertainty") return decimals(item.uncertainty);
     if (item.disagreement !== null) return percent(item.disagreement);
+    if (item.uncertainty !== null) return `uncertainty ${decimals(item.uncertainty)}`;
     return item.has.includes("manual") ? "manual only" : "automatic only";
   }
 
   #sort() {
     const order = byId("order").value;
-    const rank = (item) => item[order] ?? -1;
+    // Of those that do not differ in the disagreement, which may have none, the least certain come first.
+    const measures = { disagreement: ["disagreement", "uncertainty"], uncertainty: ["uncertainty"], name: [] }[order];
+    const rank = (a, b) => measures.reduce((found, measure) => found || (b[measure] ?? -1) - (a[measure] ?? -1), 0);
     const byName = (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true });
-    this.images.setItems([...this.items].sort((a, b) => (order === "name" ? 0 : rank(b) - rank(a)) || byName(a, b)));
+    this.images.setItems([...this.items].sort((a, b) => rank(a, b) || byName(a, b)));
     if (this.item) this.images.setCurrent(this.item.id);
   }
 
