@@ -217,6 +217,7 @@ def test_decisions_by_the_keyboard_alone(own_results, serve, browse):
     with tab.page.expect_download() as waiting:
         tab.press("e")
     assert waiting.value.suggested_filename == "review_decisions.csv"
+    tab.says("Downloaded review_decisions.csv.")
     assert Path(waiting.value.path()).read_text() == (home / "review_decisions.csv").read_text()
     tab.page.select_option("#state-filter", "rejected")
     assert list(see_list(tab)) == ["unsure"]

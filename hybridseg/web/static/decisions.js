@@ -85,7 +85,7 @@ export class Decisions {
     const file = await this.#ask(() => this.#page.api.getFile("/api/review/list"));
     if (!file) return;
     saveFile(file);
-    this.#page.messages.succeed(`${file.name} was downloaded; with a decision in it, it is also beside the results.`);
+    this.#page.messages.succeed(`Downloaded ${file.name}. From the first decision on, it is also kept beside the results.`);
   }
 
   #openNext() {
