@@ -139,7 +139,7 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
     "--fetch",
     is_flag=True,
     help="With --review: also show images of a run that are on the web, in archives or read by GDAL alone; each is "
-    "copied to DIR/copied_images when it is opened. Only where you trust who made the run.",
+    "copied to DIR/copied_images when it is opened. Use it only if you trust whoever made the run.",
 )
 @click.option(
     "--port",

@@ -30,7 +30,7 @@ class Decision:
     by : str
         Who decided; empty where nobody is named.
     when : str
-        Local time with its offset from UTC, as ISO 8601 has it.
+        Local time with its offset from UTC, as ISO 8601 has it; of a mended one, when it was accepted.
     result : str
         The name of the automatic result.
     """

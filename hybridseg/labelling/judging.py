@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from hybridseg.batch.results import DISAGREEMENT
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict
 from hybridseg.figures import FigureOptions
+from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.locks import lock_output, remove_leftovers
@@ -65,6 +68,7 @@ class Judging:
         remove_leftovers((out_dir or review.folder) / person)
         self.decisions = DecisionList((out_dir or review.folder) / person / LIST_NAME)
         self._seen: dict[str, tuple[int, ...] | None] = {}
+        self._rewritten: set[str] = set()
         self._lock = threading.RLock()
         self.refresh()
 
@@ -130,6 +134,8 @@ class Judging:
             found = self._judge(item)
             if found and found.decision in (ACCEPTED, MENDED):
                 raise Conflict(f"{item.image_path.name} is {found.decision}; take that back first")
+            if found and found.decision == MENDING:
+                self._drop_base(image_id)
             self._put(item, self._decide(REJECTED, item))
 
     def mend(self, image_id: str) -> None:
@@ -159,15 +165,18 @@ class Judging:
         Raises
         ------
         Conflict
-            When the ground truth was changed since, or a job runs on it.
+            When the ground truth was changed since, the image was drawn on to mend it, or a job runs on it.
         """
         with self._lock:
             item = self.review.find(image_id)
             found = self._judge(item)
+            name = item.image_path.name
             if found is None:
-                raise BadInput(f"nothing was decided about {item.image_path.name}")
-            if found.decision in (MENDED, MENDING):
-                raise Conflict("it was mended by hand: withdraw or clear it on the labelling page")
+                raise BadInput(f"nothing was decided about {name}")
+            if found.decision == MENDED:
+                raise Conflict(f"{name} was mended by hand: withdraw or clear it on the labelling page")
+            if found.decision == MENDING and not self._drop_base(image_id):
+                raise Conflict(f"{name} was drawn on to mend it: to take that back, clear it on the labelling page")
             if found.decision == ACCEPTED:
                 album = self.session.album
                 with album.hold(image_id) as (entry, _):
@@ -202,9 +211,12 @@ class Judging:
         for item in self.review.sort_items():
             path = self.session.album.shelf.truth_path(item.image_path)
             stamp = (path.stat().st_mtime_ns, path.stat().st_ino) if path.exists() else None
-            is_known = item.id not in self._seen and (stamp is None or item.manual_path == path)
+            is_first = item.id not in self._seen
+            is_known = is_first and (stamp is None or item.manual_path == path)
             if not is_known and self._seen.get(item.id) != stamp:
                 self.review.use_manual(item, path if stamp else None)
+                if not is_first:
+                    self._rewritten.add(item.id)
             self._seen[item.id] = stamp
 
     def _judge(self, item: ReviewItem) -> Decision | None:
@@ -217,8 +229,16 @@ class Judging:
         if found is None or found.decision == REJECTED:
             return found
         if self._has_truth(item):
-            return Decision(MENDED, found.by, found.when, found.result)
-        return found if found.decision == MENDING and self._drawn(item) else None
+            # The time of a list from an earlier run stays: a copy of ground truth may be younger.
+            is_noted = found.decision == MENDED and item.id not in self._rewritten
+            return replace(found, decision=MENDED, when=found.when if is_noted else self._tell_time(item))
+        # One that was withdrawn on the labelling page is being mended again.
+        is_mended = found.decision in (MENDING, MENDED) and self._drawn(item)
+        return replace(found, decision=MENDING) if is_mended else None
+
+    def _tell_time(self, item: ReviewItem) -> str:
+        """Return when the ground truth of an image was written."""
+        return _write_time(self.session.album.shelf.truth_path(item.image_path).stat().st_mtime)
 
     def _rows(self) -> list[dict[str, Any]]:
         """Return the scores of all images, and why each is where it is in the list."""
@@ -235,8 +255,9 @@ class Judging:
         self.decisions.put(item.image_path.name, decision, self._rows())
 
     def _decide(self, decision: str, item: ReviewItem) -> Decision:
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
-        return Decision(decision, self._by, now, item.automatic_path.name if item.automatic_path else "")
+        return Decision(
+            decision, self._by, _write_time(time.time()), item.automatic_path.name if item.automatic_path else ""
+        )
 
     def _find_automatic(self, image_id: str) -> tuple[ReviewItem, Path]:
         item = self.review.find(image_id)
@@ -261,12 +282,39 @@ class Judging:
         if self._drawn(item):
             raise Conflict(f"{name} has strokes already; open it for mending, and accept it there")
 
+    def _drop_base(self, image_id: str) -> bool:
+        """Remove the base of an image being mended; return False, and leave it, where someone has drawn on that.
+
+        What was undone, or imported as well, goes to ``.trash``.
+        """
+        shelf = self.session.album.shelf
+        with self.session.album.hold(image_id) as (entry, _):
+            path = shelf.strokes_path(entry.path)
+            with lock_output(path, wait=True):
+                if entry.job is not None:
+                    raise Conflict("a job is running on this image; wait for it, or cancel it")
+                log = read_strokes(path)
+                groups = {stroke.group for stroke in (*log.strokes, *log.undone)}
+                if "" in groups or shelf.has_result(entry.path):
+                    return False
+                if len(groups) == 1 and not log.keys and not log.undone:
+                    path.unlink()
+                else:
+                    shelf.put_aside(entry.path, strokes=True)
+                self._close(entry)
+        return True
+
     def _close(self, entry: ImageEntry) -> None:
         """Let the labelling page read an image anew."""
         entry.opened, entry.parked = None, None
         entry.version += 1
         entry.result_version += 1
         entry.state = self.session.album.shelf.read_state(entry.path)
+
+
+def _write_time(seconds: float) -> str:
+    """Return a time in seconds since the epoch as a decision has it."""
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
 
 
 def _read_origin(made_by: str | None) -> dict[str, Any] | None:

@@ -130,9 +130,9 @@ class ReviewSession:
             items, alone = _find_shared(folder, other, images_dir, self.copies)
             self.problems += alone
         if left_out := self.copies.left_out:
-            what = f"names images that lie elsewhere ({len(left_out)}): {join_names(left_out)}"
-            advice = "--fetch shows them, if you trust who made the run"
-            self.problems.insert(0, Problem(str(folder), f"{what}; {advice}"))
+            what = f"images on the web, in archives or read by GDAL alone are not shown ({len(left_out)})"
+            advice = "add --fetch to show them, if you trust whoever made the run"
+            self.problems.insert(0, Problem(str(folder), f"{what}: {join_names(left_out)}; {advice}"))
         for item in progress(items, label="comparing"):
             try:
                 self._measure(item)

@@ -1,6 +1,7 @@
 """Import labels of other tools as strokes, which can be viewed, corrected and spread like one's own.
 
 Lines and points become scribbles, areas become the result, which can be painted over. Classes are matched by name.
+The seeds of a model are no scribbles: nobody drew them.
 """
 
 from __future__ import annotations
@@ -8,17 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from hybridseg.classes import MAX_CLASSES, ClassTable, class_key, seeds_to_labels
-from hybridseg.errors import BadInput, join_names, located
+from hybridseg.errors import BadInput, HybridSegError, join_names, located
 from hybridseg.io.annotations.canvas import Mask
 from hybridseg.io.annotations.doodles import MAX_POINTS, MAX_STROKES, Stroke
 from hybridseg.io.annotations.formats import read_annotations
 from hybridseg.io.annotations.items import Item, check_image, clean_name, extend_table, split_labels
 from hybridseg.io.annotations.runlengths import Rle
 from hybridseg.io.annotations.strokes import draw_strokes, mask_to_points
+from hybridseg.io.jsonfiles import parse_json_object
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.pairing import machine_ending
 from hybridseg.palette import Color
 
 # Limit on the masks of all objects together, in areas of the image: real ones hardly overlap.
@@ -90,11 +95,25 @@ def import_strokes(
     with located(path):
         warnings = [*check_image(found, shape, image_name, must_name_image=must_name_image), *found.warnings]
         drafts = _Drafts(shape)
+        # Only in a label map can a model have left seeds.
+        is_drawn = not found.is_derived or not _is_by_model(Path(path))
         for item in found.items:
-            drafts.add(item)
+            if is_drawn or item.drawn.layer == "result":
+                drafts.add(item)
         if not drafts.strokes:
             warnings.append("it has no labels for this image")
         return _resolve(drafts, found.classes, table, warnings)
+
+
+def _is_by_model(path: Path) -> bool:
+    """Return whether a label map is the result of a model, by its name or by its record."""
+    if machine_ending(path):
+        return True
+    try:
+        return "models" in parse_json_object(read_labelmap(path, with_seeds=False).made_by or "{}")
+    except HybridSegError:
+        # Of another tool, or with a record written by hand.
+        return False
 
 
 class _Drafts:

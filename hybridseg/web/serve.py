@@ -43,6 +43,8 @@ class Page:
         0: any free port.
     usual_port : int
         The one to try first for port 0, so that a page that is still open finds the restarted program.
+    is_drawn_on : bool
+        Whether a person draws on it.
     announce : callable
         Called with a new address each time one was used: it works once.
     before_stop : callable
@@ -64,6 +66,7 @@ class Page:
         host: str = "127.0.0.1",
         port: int = 0,
         usual_port: int = 0,
+        is_drawn_on: bool = True,
         announce: Callable[[str], None] = lambda address: None,
         before_stop: Callable[[], None] = lambda: None,
         on_stop: Callable[[], None] = lambda: None,
@@ -71,6 +74,7 @@ class Page:
         from waitress.server import create_server
 
         share_freed_memory()
+        self.is_drawn_on = is_drawn_on
         self._listener = _listen(host, port, usual_port)
         shown = f"[{host}]" if ":" in host else host
         self._base = f"http://{shown}:{self._listener.getsockname()[1]}"
@@ -172,7 +176,7 @@ def open_comparison_page(review: ReviewSession, **where: Any) -> Page:
     """Serve the page that shows the results of two people or runs side by side, see `Page`."""
     n_images = len(review.sort_items())
     return Page(
-        lambda gate: create_comparison_app(review, gate), before_stop=review.copies.stop,
+        lambda gate: create_comparison_app(review, gate), before_stop=review.copies.stop, is_drawn_on=False,
         describe=lambda: f"{count_of(n_images, 'image')} to compare", **where,
     )  # fmt: skip
 
@@ -206,7 +210,7 @@ def serve(
     try:
         if wait:
             say(f"Open this address in your browser (it works once): {page.address}")
-            say("Stop with Ctrl-C: everything drawn is on disk.")
+            say("Stop with Ctrl-C: everything drawn is on disk." if page.is_drawn_on else "Stop with Ctrl-C.")
         if open_browser:
             page.open_browser()
         if wait:

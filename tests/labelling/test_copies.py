@@ -108,10 +108,11 @@ def test_a_manifest_of_others_makes_nobody_fetch_anything(run):
     session = ReviewSession(run)
     assert [item["name"] for item in session.list_items()] == ["b.png"]
     (problem,) = session.problems
-    assert str(problem).startswith(f"{run}: names images that lie elsewhere (2): /vsizip/")
-    assert str(problem).endswith("; --fetch shows them, if you trust who made the run")
+    unseen = "images on the web, in archives or read by GDAL alone are not shown (2)"
+    assert str(problem).startswith(f"{run}: {unseen}: /vsizip/")
+    assert str(problem).endswith("; add --fetch to show them, if you trust whoever made the run")
     (run / "b_predseg.png").unlink()
-    with pytest.raises(MissingInput, match=r"lie elsewhere .*--fetch shows them"):
+    with pytest.raises(MissingInput, match=r"are not shown .*add --fetch"):
         ReviewSession(run)
 
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
 from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.labelling import judging as judging_module
+from hybridseg.labelling.accepted import withdraw
 from hybridseg.labelling.decisions import COLUMNS, LIST_NAME
+from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.judging import Judging
 from hybridseg.labelling.review import ReviewSession
 
@@ -129,6 +132,90 @@ def test_mending_starts_from_the_automatic_result(make, results, draw):
     # What is there already is no base.
     judging.mend(ids(judging)["c"])
     assert not (results / "c_doodles.json").exists() and decisions(judging)["c"] is None
+
+
+def test_mending_takes_no_tiles_for_scribbles(make, results, table, draw, wait_for_job):
+    """The result of the hybrid method holds the seeds of its tiles, which would hide what a person draws."""
+    write_matfile(results / "a_ares_96.mat", LabelMap(LABELS, table, LABELS + np.uint8(1)))
+    judging = make()
+    image_id, session = ids(judging)["a"], judging.session
+    judging.mend(image_id)
+    assert {stroke.layer for stroke in read_strokes(results / "a_doodles.json").strokes} == {"result"}
+    session.add_stroke(image_id, session.describe(image_id)["version"], draw(1, layer="result"))
+    jobs = JobRunner(session)
+    jobs.start(image_id, session.describe(image_id)["version"], "accept")
+    wait_for_job(session, image_id)
+    jobs.close()
+    assert not read_labelmap(results / "a_mres.mat").seeds.any()
+
+
+def test_what_is_mended_has_the_time_of_its_acceptance(make, results, draw, wait_for_job):
+    judging = make()
+    image_id, session = ids(judging)["a"], judging.session
+    judging.mend(image_id)
+    jobs = JobRunner(session)
+    jobs.start(image_id, session.describe(image_id)["version"], "accept")
+    wait_for_job(session, image_id)
+    jobs.close()
+
+    def time_of(judging):
+        (row,) = (row for row in judging.list_items() if row["id"] == image_id)
+        assert row["decision"] == "mended" and read_list(results / LIST_NAME)["a"]["when"] == row["when"]
+        return datetime.fromisoformat(row["when"]).timestamp()
+
+    # As if it had been accepted at another time, and then once more.
+    for seconds in (2_000_000_000, 2_000_000_060):
+        os.utime(results / "a_mres.mat", (seconds, seconds))
+        assert time_of(judging) == seconds
+    # A copy of the folder has other times.
+    os.utime(results / "a_mres.mat", (1, 1))
+    assert time_of(make()) == 2_000_000_060
+    withdraw(session.album, image_id, session.describe(image_id)["version"])
+    assert decisions(judging)["a"] == "mending"
+
+
+def test_mending_by_mistake_is_taken_back(make, results):
+    """Also by rejecting; and the labelling page, open in another tab, sees that the base is gone."""
+    judging = make()
+    image_id, session = ids(judging)["a"], judging.session
+    before = sorted(results.rglob("*"))
+    for undo, left in ((judging.take_back, None), (judging.reject, "rejected")):
+        judging.mend(image_id)
+        version = session.describe(image_id)["version"]
+        undo(image_id)
+        assert decisions(judging)["a"] == left and set(results.rglob("*")) == {*before, results / LIST_NAME}
+        now = session.describe(image_id)
+        assert now["n_strokes"] == 0 and now["state"] == "untouched" and now["version"] > version
+    judging.take_back(image_id)
+    judging.accept(image_id)
+    assert decisions(judging)["a"] == "accepted"
+
+
+def test_what_was_drawn_to_mend_is_never_lost(make, results, draw):
+    judging = make()
+    image_id, session = ids(judging)["a"], judging.session
+    judging.mend(image_id)
+    session.add_stroke(image_id, session.describe(image_id)["version"], draw(1, layer="result"))
+    # An undone stroke is one that redo brings back.
+    for step in (session.redo, session.undo):
+        step(image_id, session.describe(image_id)["version"])
+        with pytest.raises(Conflict, match="was drawn on to mend it: to take that back, clear it"):
+            judging.take_back(image_id)
+    judging.reject(image_id)
+    assert decisions(judging)["a"] == "rejected"
+    log = read_strokes(results / "a_doodles.json")
+    assert (len(log.strokes), len(log.undone)) == (3, 1) and not (results / ".trash").exists()
+
+
+def test_what_was_imported_to_mend_goes_to_the_trash(make, results):
+    judging = make()
+    image_id, session = ids(judging)["a"], judging.session
+    judging.mend(image_id)
+    session.import_labels(image_id, session.describe(image_id)["version"], results / "b_ares_96.mat")
+    judging.take_back(image_id)
+    assert decisions(judging)["a"] is None and not (results / "a_doodles.json").exists()
+    (kept,) = (results / ".trash").rglob("a_doodles.json")
+    assert len(read_strokes(kept).strokes) == 6
 
 
 def test_what_cannot_be_mended_stays_rejected(make, results, monkeypatch):

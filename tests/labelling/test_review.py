@@ -1,4 +1,5 @@
 import io
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.labelling.review import ReviewSession
 from hybridseg.web.gate import Gate
 from hybridseg.web.reviewing import create_comparison_app
+from hybridseg.web.serve import Page, open_comparison_page, serve
 
 
 @pytest.fixture
@@ -162,3 +164,14 @@ def test_two_runs_are_compared_on_images_that_lie_elsewhere(people, photos, tmp_
     assert [item["disagreement"] for item in session.list_items()] == [0.5]
     with pytest.raises(BadInput, match="the same folder"):
         ReviewSession(folders[0], folders[0])
+
+
+def test_where_nothing_is_drawn_no_drawing_is_on_disk(people, monkeypatch):
+    said = []
+    monkeypatch.setattr(Page, "wait", Page.stop)
+    serve(
+        partial(open_comparison_page, ReviewSession(people / "Ann", people / "Bob")),
+        say=said.append,
+        open_browser=False,
+    )
+    assert said[-1] == "Stop with Ctrl-C."

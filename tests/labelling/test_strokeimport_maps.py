@@ -34,6 +34,23 @@ def test_a_label_map_is_the_same_again(draw_layer, tmp_path, table, name):
     assert {stroke.tool for stroke in found.strokes} == {"region"}
 
 
+@pytest.mark.parametrize(
+    ("name", "made_by", "is_drawn"),
+    [
+        ("a_ares_96.mat", None, False),
+        ("a.mat", '{"command": "semseg", "models": []}', False),
+        ("a_mres.mat", '{"command": "label", "suggested_by": {"models": []}}', True),
+        ("a_mres.mat", "by hand", True),
+    ],
+)
+def test_seeds_of_a_model_are_no_scribbles(draw_layer, tmp_path, table, name, made_by, is_drawn):
+    """Nobody drew the tiles of the hybrid method; what a person drew stays."""
+    write_labelmap(tmp_path / name, LabelMap(LABELS, table, SEEDS, made_by=made_by))
+    found = import_strokes(tmp_path / name, shape=SHAPE, image_name="a.jpg")
+    assert np.array_equal(draw_layer(found, "result"), LABELS + np.uint8(1))
+    assert np.array_equal(draw_layer(found, "scribbles"), SEEDS if is_drawn else 0 * SEEDS)
+
+
 @settings(deadline=None)
 @given(
     hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 1, VOID]))

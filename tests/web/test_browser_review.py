@@ -1,12 +1,14 @@
 """The review page in a real browser, on a real server."""
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hybridseg.batch.results import write_confidence
+from hybridseg.batch.manifest import ImageFacts, Manifest
+from hybridseg.batch.results import ImageResult, write_confidence
 from hybridseg.classes import ClassTable
 from hybridseg.demo.scenes.scene import CLASS_COLORS, CLASS_NAMES
 from hybridseg.io.images import write_image
@@ -14,6 +16,7 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
 from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.io.remote import as_source
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.judging import Judging
 from hybridseg.labelling.review import ReviewSession
@@ -70,7 +73,9 @@ def names(tab):
 
 
 def test_the_most_telling_image_comes_first(tab):
-    assert names(tab)[:2] == ["coast.jpg", "same.jpg"]
+    assert names(tab) == ["coast.jpg", "same.jpg", "unsure.jpg", "sure.jpg"]
+    notes = tab.page.locator("#images .row .note").all_inner_texts()
+    assert notes[1:] == ["0.0 %", "uncertainty 0.60", "uncertainty 0.05"]
     assert tab.page.inner_text("#title") == "coast.jpg"
     tab.page.select_option("#order", "uncertainty")
     assert names(tab) == ["unsure.jpg", "coast.jpg", "sure.jpg", "same.jpg"]
@@ -196,8 +201,8 @@ def test_decisions_by_the_keyboard_alone(own_results, serve, browse):
     tab = browse(served.address).ready()
     home = own_results / "annotators" / "Ann"
     assert tab.page.locator("#accept").is_disabled()  # Ground truth of `coast` stays.
-    tab.press("PageDown", "PageDown", "PageDown")
-    tab.poll(lambda: tab.page.inner_text("#title") == "unsure.jpg", "the last image is open")
+    tab.press("PageDown", "PageDown")
+    tab.poll(lambda: tab.page.inner_text("#title") == "unsure.jpg", "the least certain of the others is open")
     tab.press("r")
     tab.says("rejected", "by Ann", where="#decision")
     tab.press("n")
@@ -212,6 +217,7 @@ def test_decisions_by_the_keyboard_alone(own_results, serve, browse):
     with tab.page.expect_download() as waiting:
         tab.press("e")
     assert waiting.value.suggested_filename == "review_decisions.csv"
+    tab.says("Downloaded review_decisions.csv.")
     assert Path(waiting.value.path()).read_text() == (home / "review_decisions.csv").read_text()
     tab.page.select_option("#state-filter", "rejected")
     assert list(see_list(tab)) == ["unsure"]
@@ -255,6 +261,64 @@ def test_mending_and_back(own_results, serve, browse, scene):
     tab.says("mended", where="#decision")
     tab.says("→", where="#confusions")
     assert tab.page.locator("#accept").is_disabled() and tab.page.locator("#take-back").is_disabled()
+
+
+def test_mending_by_mistake(own_results, serve, browse):
+    """One key takes it back, and leaves nothing behind; a key that does nothing says why."""
+    tab = browse(serve(judge(own_results)).address).ready()
+    tab.press("a")
+    tab.says("coast.jpg has ground truth already")
+    tab.press("z")
+    tab.says("Nothing was decided about coast.jpg")
+    tab.page.click("#images .row[title='sure.jpg']")
+    tab.poll(lambda: tab.page.inner_text("#title") == "sure.jpg", "it is open")
+    tab.press("m")
+    tab.page.wait_for_url(lambda url: "index.html?review#" in url)
+    tab.ready().press("q")
+    tab.page.wait_for_url(lambda url: "index.html" not in url)
+    tab.ready()
+    tab.says("being mended", where="#decision")
+    tab.press("a")
+    tab.says("sure.jpg is being mended: accept it on the labelling page (M), or take that back (Z).")
+    assert (own_results / "sure_doodles.json").exists()
+    tab.press("z")
+    tab.says("none yet", where="#decision")
+    assert see_list(tab)["sure"] == "" and not list(own_results.glob("*_doodles.json"))
+    tab.press("a")
+    tab.says("accepted as ground truth", where="#decision")
+    tab.press("r")
+    tab.says("sure.jpg is accepted already.")
+
+
+def test_an_image_that_cannot_be_fetched(own_results, serve, browse, tmp_path):
+    """It is told once, whatever is pressed; and opened again once it is there."""
+    archive = tmp_path / "all.zip"
+    source, kept = as_source(f"/vsizip/{archive}/in/far.png"), tmp_path / "kept.zip"
+    with zipfile.ZipFile(kept, "w") as file:
+        file.write(own_results / "sure.jpg", "in/far.png")
+    manifest = Manifest.read(own_results)
+    manifest.begin([source], job="", settings={}, engine="")
+    target = own_results / "far_predseg.png"
+    shutil.copy(own_results / "sure_predseg.png", target)
+    manifest.add(source, ImageResult(source, (target,), {}, (), {}), ImageFacts(), job="")
+    judging = Judging(ReviewSession(own_results, fetch=True))
+    tab = browse(serve(lambda gate: create_review_app(judging, JobRunner(judging.session), gate)).address).ready()
+    browse.expected.append("status of 4")
+    tab.page.click("#images .row[title='far.png']")
+    tab.says("far.png cannot be shown; open it again to try once more.")
+    told = tab.page.locator("#banner .notice")
+    for key in ("a", "m", "l", "l", "f"):
+        tab.press(key)
+        tab.says("far.png cannot be shown")
+        assert told.count() == 1 and "cannot be fetched" in told.inner_text()
+    assert tab.page.locator("#accept").is_disabled() and tab.page.locator("#mend").is_disabled()
+    assert tab.page.locator("#images .row[data-state=broken]").count() == 1
+    kept.rename(archive)
+    tab.page.click("#images .row[data-state=broken]")
+    tab.ready().says("far.png")
+    tab.press("a")
+    tab.says("accepted as ground truth", where="#decision")
+    assert told.count() == 0 and tab.page.locator("#images .row[data-state=broken]").count() == 0
 
 
 def test_two_people_side_by_side(results, scene, serve, browse, tmp_path, picture):

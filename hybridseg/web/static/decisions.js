@@ -11,6 +11,12 @@ export function markOf({ decision }) {
   return MARKS[decision] ?? "";
 }
 
+/** Why an image cannot be seen, and so not judged, yet. */
+export function lacksPicture({ fault, here, name }) {
+  if (fault) return `${name} cannot be shown; open it again to try once more.`;
+  return here ? "" : `${name} is being copied before it can be shown.`;
+}
+
 /** Buttons and keys that decide, on a page with `api`, `item`, `messages`, `use(review)` and `open(id)`. */
 export class Decisions {
   #page;
@@ -29,7 +35,7 @@ export class Decisions {
     for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
   }
 
-  /** Add the keys of the buttons; one that is disabled does nothing. */
+  /** Add the keys of the buttons; that of one that is disabled says why. */
   addKeys(add) {
     const keys = {
       "accept": ["a", "Accept the automatic result as ground truth"],
@@ -39,19 +45,24 @@ export class Decisions {
       "next-open": ["n", "Next automatic result without a decision"],
       "export-list": ["e", "Export the list"],
     };
-    for (const [id, [key, words]] of Object.entries(keys)) add("Decide", [key], words, () => byId(id).click());
+    for (const [id, [key, words]] of Object.entries(keys)) add("Decide", [key], words, () => this.#press(byId(id)));
   }
 
   /** Show what was decided about the open image, and what can be. */
   show() {
-    const { decision, by, when, may_accept: mayAccept, has, name } = this.#page.item;
+    const { item } = this.#page;
+    const { decision, by, when, name } = item;
     const parts = [WORDS[decision] ?? "none yet", by ? `by ${by}` : "", when ? new Date(when).toLocaleString() : ""];
     byId("decision").textContent = parts.filter(Boolean).join(", ");
-    byId("accept").disabled = !mayAccept;
-    byId("accept").title = mayAccept ? "Write it as ground truth (A)" : "It has ground truth, or strokes, or no automatic result";
-    byId("reject").disabled = !has.includes("automatic") || Boolean(decision && decision !== "mending");
-    byId("take-back").disabled = !["accepted", "rejected"].includes(decision);
-    byId("mend").title = `Open ${name} on the labelling page (M)`;
+    allow("accept", whyNotAccept(item), "Write it as ground truth (A)");
+    allow("reject", whyNotReject(item), "The automatic result is no good (R)");
+    allow("take-back", whyNotTakeBack(item), "Take the decision back (Z)");
+    allow("mend", lacksPicture(item), `Open ${name} on the labelling page (M)`);
+  }
+
+  #press(button) {
+    if (button.disabled) this.#page.messages.say(button.title);
+    else button.click();
   }
 
   async #decide(act) {
@@ -74,7 +85,7 @@ export class Decisions {
     const file = await this.#ask(() => this.#page.api.getFile("/api/review/list"));
     if (!file) return;
     saveFile(file);
-    this.#page.messages.succeed(`${file.name} was downloaded; with a decision in it, it is also beside the results.`);
+    this.#page.messages.succeed(`Downloaded ${file.name}. From the first decision on, it is also kept beside the results.`);
   }
 
   #openNext() {
@@ -102,4 +113,33 @@ export class Decisions {
 // Where there is ground truth, there is nothing to decide.
 function isOpen({ decision, has }) {
   return !decision && has.includes("automatic") && !has.includes("manual");
+}
+
+// Disable a button where there is a reason, which its title tells then.
+function allow(id, reason, title) {
+  byId(id).disabled = Boolean(reason);
+  byId(id).title = reason || title;
+}
+
+function whyNotAccept(item) {
+  const { decision, may_accept: mayAccept, has, name } = item;
+  if (mayAccept) return lacksPicture(item);
+  if (decision === "mending") return `${name} is being mended: accept it on the labelling page (M), or take that back (Z).`;
+  if (decision === "accepted") return `${name} is accepted already.`;
+  if (has.includes("manual")) return `${name} has ground truth already, which stays.`;
+  return lacksResult(item) || `${name} was drawn on: accept it on the labelling page (M).`;
+}
+
+function whyNotReject(item) {
+  const { decision, name } = item;
+  return decision && decision !== "mending" ? `${name} is ${decision} already.` : lacksResult(item);
+}
+
+function whyNotTakeBack({ decision, name }) {
+  if (decision === "mended") return `${name} was mended by hand: withdraw or clear it on the labelling page (M).`;
+  return decision ? "" : `Nothing was decided about ${name}.`;
+}
+
+function lacksResult({ has, name }) {
+  return has.includes("automatic") ? "" : `${name} has no automatic result.`;
 }

@@ -2,7 +2,7 @@
 
 import { Api } from "./api.js";
 import { Commands } from "./commands.js";
-import { Decisions, markOf } from "./decisions.js";
+import { Decisions, lacksPicture, markOf } from "./decisions.js";
 import { byId, make } from "./dom.js";
 import { makeDrawer } from "./drawer.js";
 import { ImageList } from "./images.js";
@@ -18,6 +18,7 @@ const PAN = { ArrowLeft: [64, 0], ArrowRight: [-64, 0], ArrowUp: [0, 64], ArrowD
 
 class ReviewPage {
   item = null; // the one shown
+  items = [];
   canvas = byId("view");
   closeDrawer = makeDrawer(byId("images-toggle"), byId("filter"));
   messages = new Messages(byId("banner"), byId("status"));
@@ -76,24 +77,38 @@ class ReviewPage {
   /** Open an image. */
   async open(id) {
     this.closeDrawer();
-    if (this.item?.id === id) return;
+    if (this.item?.id === id && !this.item.fault) return;
     this.item = this.items.find((item) => item.id === id);
+    const wasBroken = Boolean(this.item.fault);
+    this.item.fault = undefined;
     document.body.dataset.image = "";
     history.replaceState(null, "", `#${encodeURIComponent(id)}`);
     this.images.setCurrent(id);
     this.viewer.open(this.item, Object.values(this.layers));
-    this.#layersChanged();
     this.input.updateCursor();
     byId("title").textContent = this.item.name;
     document.title = `${this.item.name} – hybridseg review`;
-    const { item } = this;
-    this.messages.rest(item.here ? sentence(item) : `${item.name} is being copied before it can be shown.`);
-    this.decisions?.show();
-    const more = await this.api.get(`/api/review/${encodeURIComponent(id)}`).catch((error) => this.#tell(error));
-    item.here ||= more !== undefined;
+    this.#showItem();
+    let failure = null;
+    const more = await this.api.get(`/api/review/${encodeURIComponent(id)}`).catch((error) => {
+      failure = error;
+    });
+    // The list may be a newer one by now.
+    const item = this.items.find((one) => one.id === id);
+    item.here ||= !failure;
+    if (failure && !(item.here && failure.kind === "network")) item.fault = failure.message;
     if (this.item.id !== id) return;
-    if (item.here) this.messages.rest(sentence(this.item));
+    if (failure) this.#tell(failure);
+    if (failure || wasBroken) this.#sort();
+    this.#showItem();
     showConfusions(more?.confusion ?? []);
+  }
+
+  // Show what is known of the image on view, and what can be done with it.
+  #showItem() {
+    this.#layersChanged();
+    this.messages.rest(lacksPicture(this.item) || sentence(this.item));
+    this.decisions?.show();
   }
 
   /** Use a newer list, with the same image on view. */
@@ -109,7 +124,8 @@ class ReviewPage {
   }
 
   #read({ items }) {
-    this.items = items.map((item) => ({ ...item, id: String(item.id), state: item.decision ?? "open" }));
+    const faults = new Map(this.items.map(({ id, fault }) => [id, fault]));
+    this.items = items.map((item) => ({ ...item, id: String(item.id), state: item.decision ?? "open", fault: faults.get(item.id) }));
     const decided = this.items.filter(({ decision }) => decision).length;
     byId("image-count").textContent = decided ? `${decided} of ${items.length} decided` : `${items.length} in all`;
   }
@@ -123,21 +139,24 @@ class ReviewPage {
   }
 
   #tilePath(name, tile) {
-    const there = name === "picture" || this.item.has.includes(name);
+    const there = !lacksPicture(this.item) && (name === "picture" || this.item.has.includes(name));
     return there && ["/api/review", encodeURIComponent(this.item.id), name, ...tile].join("/");
   }
 
   #note(item) {
     if (byId("order").value === "uncertainty") return decimals(item.uncertainty);
     if (item.disagreement !== null) return percent(item.disagreement);
+    if (item.uncertainty !== null) return `uncertainty ${decimals(item.uncertainty)}`;
     return item.has.includes("manual") ? "manual only" : "automatic only";
   }
 
   #sort() {
     const order = byId("order").value;
-    const rank = (item) => item[order] ?? -1;
+    // Of those that do not differ in the disagreement, which may have none, the least certain come first.
+    const measures = { disagreement: ["disagreement", "uncertainty"], uncertainty: ["uncertainty"], name: [] }[order];
+    const rank = (a, b) => measures.reduce((found, measure) => found || (b[measure] ?? -1) - (a[measure] ?? -1), 0);
     const byName = (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true });
-    this.images.setItems([...this.items].sort((a, b) => (order === "name" ? 0 : rank(b) - rank(a)) || byName(a, b)));
+    this.images.setItems([...this.items].sort((a, b) => rank(a, b) || byName(a, b)));
     if (this.item) this.images.setCurrent(this.item.id);
   }
 
@@ -202,7 +221,7 @@ class ReviewPage {
       document.body.dataset.tiles = missing;
     });
     this.viewer.on("complete", () => {
-      document.body.dataset.image = this.item.id;
+      if (!lacksPicture(this.item)) document.body.dataset.image = this.item.id;
     });
   }
 
