@@ -12,7 +12,7 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import path_type
 from hybridseg.io.marks import check_table
 from hybridseg.io.tables import write_csv
-from hybridseg.markup import count_of
+from hybridseg.markup import count_of, spell_command
 
 _MOST_SHOWN = 10
 
@@ -56,7 +56,7 @@ def rank(console: Console, folders: tuple[Path, ...], **settings: Any) -> None:
         write_csv(settings["out_path"], COLUMNS, [image.to_record() for image in found.images])
         console.wrote(settings["out_path"])
     if len(folders) == 1:
-        console.say(f"\nNext: look at them with hybridseg label --review {folders[0]}")
+        console.say(f"\nNext: look at them with {spell_command(('label', '--review', folders[0]))}")
     console.finish(found.problems, n_done=len(found.images))
 
 

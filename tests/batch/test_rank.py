@@ -91,6 +91,8 @@ def test_the_command(survey, run, tmp_path):
     assert lines[0] == "12 images by entropy, the least sure first, the first 10:"
     assert lines[1].split() == ["image", "entropy", "disagreement"] and lines[2].split() == ["p11.png", "0.550", "-"]
     assert f"Next: look at them with hybridseg label --review {folder}" in result.output
+    odd = survey("r odd é", {"a": ([0, 1], {"entropy": 0.5})})
+    assert run("rank", odd).output.endswith(f"Next: look at them with hybridseg label --review '{odd}'\n")
     with (tmp_path / "ranking.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 12 and rows[0]["image"] == str(tmp_path / "p11.png") and rows[0]["disagreement"] == ""
