@@ -80,6 +80,10 @@ def test_by_where_models_differ(survey):
         rank_results([nothing, smaller])
     with pytest.raises(BadInput, match="in no image do both say the class of a pixel"):
         rank_results([one, nothing])
+    with pytest.raises(BadInput, match="one and .*one are the same folder; give results of different models"):
+        rank_results([one, smaller, one / ".." / "one"])
+    with pytest.raises(BadInput, match="are the same folder"):
+        rank_results([one, one])
     with pytest.raises(BadInput, match="no image in common"):
         rank_results([one, survey("none", {"z": ([0], {})})])
 
