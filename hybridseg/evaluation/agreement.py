@@ -61,7 +61,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class AgreementResult:
-    """Of each pair of people: each image, and all together; the mean agreement on each class; and what was written.
+    """Of each pair of people: each image, and all together; the mean Dice of each class; and what was written.
 
     Parameters
     ----------
