@@ -80,7 +80,7 @@ def test_by_where_models_differ(survey):
         rank_results([nothing, smaller])
     with pytest.raises(BadInput, match="in no image do both say the class of a pixel"):
         rank_results([one, nothing])
-    with pytest.raises(BadInput, match="one and .*one are the same folder; give results of different models"):
+    with pytest.raises(BadInput, match=r"one and .*one are the same folder; give results of different models"):
         rank_results([one, smaller, one / ".." / "one"])
     with pytest.raises(BadInput, match="are the same folder"):
         rank_results([one, one])
