@@ -33,6 +33,7 @@ from hybridseg.cli.options import is_given, models_option, path_type, sources_ar
 from hybridseg.cli.segment import run_job
 from hybridseg.dense.predict import PredictJob
 from hybridseg.errors import Problem, WriteFailed
+from hybridseg.io.atomic import check_folder
 from hybridseg.io.pairing import find_images
 from hybridseg.io.remote import is_remote
 from hybridseg.machine import count_memory
@@ -95,6 +96,7 @@ def segment(console: Console, **settings: Any) -> None:
         plan, problems = _plan(images, job, manifest, settings, n_workers=n_workers)
         _say_plan(console, plan, settings["out_dir"], n_workers=n_workers, is_joined=is_joined)
         try:
+            check_folder(settings["out_dir"])
             check_disk(settings["out_dir"], plan)
         except WriteFailed as error:
             problems.append(Problem.of(settings["out_dir"], error))

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,6 +160,15 @@ def claim_folder(folder: Path) -> None:
             probe.touch()
     except HybridSegError:
         raise
+    except OSError as error:
+        raise explain_folder(folder, error) from error
+
+
+def check_folder(folder: Path) -> None:
+    """Raise WriteFailed where `claim_folder` would; no folder is made."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
         raise explain_folder(folder, error) from error
 
