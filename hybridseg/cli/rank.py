@@ -49,7 +49,7 @@ def rank(console: Console, folders: tuple[Path, ...], **settings: Any) -> None:
     found = rank_results(folders, by=settings["by"], progress=console.progress)
     shown = found.images[:_MOST_SHOWN]
     console.record(by=found.by, images=[image.to_record() for image in found.images])
-    more = f", the first {len(shown)}" if len(shown) < len(found.images) else ""
+    more = f" (the first {len(shown)})" if len(shown) < len(found.images) else ""
     console.say(f"{count_of(len(found.images), 'image')} by {found.by}, the least sure first{more}:")
     console.table(COLUMNS[:-1], [(Path(i.image).name, _show(i.entropy), _show(i.disagreement)) for i in shown])
     if settings["out_path"]:

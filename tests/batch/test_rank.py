@@ -92,7 +92,7 @@ def test_the_command(survey, run, tmp_path):
     folder = survey("one", {f"p{i:02}": ([0, 1], {"entropy": i / 20}) for i in range(12)})
     result = run("rank", folder, "--out", tmp_path / "ranking.csv")
     lines = result.output.splitlines()
-    assert lines[0] == "12 images by entropy, the least sure first, the first 10:"
+    assert lines[0] == "12 images by entropy, the least sure first (the first 10):"
     assert lines[1].split() == ["image", "entropy", "disagreement"] and lines[2].split() == ["p11.png", "0.550", "-"]
     assert f"Next: look at them with hybridseg label --review {folder}" in result.output
     odd = survey("r odd é", {"a": ([0, 1], {"entropy": 0.5})})
