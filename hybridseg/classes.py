@@ -112,8 +112,11 @@ class ClassTable:
     colors: tuple[Color, ...]
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.names) <= MAX_CLASSES:
-            raise BadInput(f"a class list needs 1 to {count_of(MAX_CLASSES, 'name')}, this one has {len(self.names)}")
+        if not self.names:
+            raise BadInput("the class list is empty; name at least one class")
+        if len(self.names) > MAX_CLASSES:
+            most = count_of(MAX_CLASSES, "name")
+            raise BadInput(f"a class list has at most {most}, this one has {len(self.names)}; leave some out")
         if len(self.colors) != len(self.names):
             raise BadInput(
                 f"{count_of(len(self.names), 'class name')} but {count_of(len(self.colors), 'colour')}: give one "

@@ -179,6 +179,10 @@ class WriteFailed(HybridSegError, OSError):
     """The result could not be written (a full disk, a folder without permission)."""
 
 
+class DiskFull(WriteFailed):
+    """There is no space left where the result goes."""
+
+
 class Conflict(HybridSegError):
     """Someone else changed what was to be changed."""
 

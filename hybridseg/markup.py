@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -70,6 +71,24 @@ def short_path(path: Path) -> Path:
         return path.relative_to(Path.cwd())
     except (ValueError, OSError):
         return path
+
+
+def spell_words(words: Sequence[object]) -> list[str]:
+    """Return the words of a command as text; a folder whose name starts with a dash is not an option."""
+    return [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words]
+
+
+def spell_command(words: Sequence[object]) -> str:
+    """Return a command as a shell takes it.
+
+    Examples
+    --------
+    >>> spell_command(["split", Path("my photos"), "-p", 0.5])
+    "hybridseg split 'my photos' -p 0.5"
+    >>> spell_command(["label", "--review", Path("-odd")])
+    'hybridseg label --review ./-odd'
+    """
+    return f"hybridseg {shlex.join(spell_words(words))}"
 
 
 def render_table(header: Sequence[object], rows: Iterable[Sequence[object]], *, strong: Collection[int] = ()) -> str:

@@ -22,7 +22,7 @@ names_lists = st.lists(st.text("abcdefghij", min_size=1, max_size=6), min_size=1
 
 def test_table_refuses_what_could_mislabel():
     for names, message in [
-        ([], "1 to 255 names"),
+        ([], "name at least one class"),
         (["a", " A "], "are the same"),
         (["wet_sand", "Wet sand"], "are the same"),
         (["--"], "no letter or digit"),

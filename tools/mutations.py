@@ -346,7 +346,7 @@ BREAKS = {
         ("batch/jobs.py", "if not replaced:", "if replaced:", "batch/test_jobs.py"),
         ("batch/jobs.py", "None if needs_copy(path) else identify(path)", "None", "batch/test_manifest.py"),
         ("batch/manifest.py", 'if ".." in path.parts else path', "if False else path", "batch/test_manifest.py"),
-        ("batch/jobs.py", "(TooLittleMemory, WriteFailed)", "TooLittleMemory", "batch/test_manifest.py"),
+        ("batch/jobs.py", "TooLittleMemory | WriteFailed", "TooLittleMemory", "batch/test_manifest.py"),
         ("batch/status.py", " if image not in manifest.refused", "", "cli/test_batch.py"),
         ("io/cog.py", "stack.enter_context(explain_writing(path))", "pass", "io/labels/test_labeltiff.py"),
         ("batch/jobs.py", "stamp_file(file)) for file in files", "0) for file in files", "batch/test_jobs.py"),

@@ -27,6 +27,7 @@ from hybridseg.batch.workers import N_TRIES, Mapper, Processes, check_jobs
 from hybridseg.classes import ClassTable
 from hybridseg.errors import (
     BadInput,
+    DiskFull,
     HybridSegError,
     MissingInput,
     MissingPackage,
@@ -155,8 +156,7 @@ class Job(ABC):
         """Return the job for workers that run in another folder."""
         found = {one.name: getattr(self, one.name) for one in fields(self)}
         paths: dict[str, Any] = {name: path.absolute() for name, path in found.items() if isinstance(path, Path)}
-        out_dir = self.outputs.out_dir and self.outputs.out_dir.absolute()
-        paths |= {"outputs": replace(self.outputs, out_dir=out_dir)}
+        paths["outputs"] = replace(self.outputs, out_dir=self.outputs.out_dir and self.outputs.out_dir.absolute())
         return replace(self, **paths, model_paths=tuple(path.absolute() for path in self.model_paths))
 
     def load_here(self) -> Any:
@@ -241,7 +241,7 @@ def run_jobs(
     MissingPackage
         When a package is missing that all images need.
     WriteFailed
-        When the folder of the results, or the manifest, cannot be written.
+        When the folder of the results, or the manifest, cannot be written, or the disk is full.
     """
     check_jobs(n_jobs)
     claim_outputs(job.outputs, image_paths)
@@ -314,6 +314,8 @@ def _try_image(
             facts = measure_image(path, tag=tag, n_workers=n_workers) if measured else None
     except (MissingInput, BadInput) as error:
         return Attempt(i, Problem.of(describe_source(source), error))
+    except DiskFull as error:
+        raise DiskFull(f"{error}; then the same command{' with --resume' * (not measured)} goes on") from error
     if isinstance(outcome, Problem):
         outcome = replace(outcome, where=describe_source(source))
     elif outcome is not None:
@@ -351,12 +353,11 @@ def _segment_one(
             for target in targets[:1]:
                 drop_parts(target)
             return replace(found, replaced=replaced)
-    except (MissingPackage, EngineFailed):
+    except (MissingPackage, EngineFailed, DiskFull):
         raise
-    except (TooLittleMemory, WriteFailed) as error:
-        return OfTheMachine.of(path, error)
     except HybridSegError as error:
-        return Problem.of(path, error)
+        kind = OfTheMachine if isinstance(error, TooLittleMemory | WriteFailed) else Problem
+        return kind.of(path, error)
     except MemoryError:
         return OfTheMachine(str(path), f"is too large for the memory of this machine; {job.too_large}")
 
@@ -369,8 +370,7 @@ def load_once(load: Callable[..., Model], path: Path, **settings: Any) -> Model:
 
     The files are those of the model and every path in `settings`.
     """
-    files = list_model_files(path)
-    files += [value for value in settings.values() if isinstance(value, Path)]
+    files = [*list_model_files(path), *(value for value in settings.values() if isinstance(value, Path))]
     key = (load, tuple(sorted(settings.items())), tuple((file.absolute(), stamp_file(file)) for file in files))
     if key not in _loaded:
         while len(_loaded) >= _MAX_LOADED:

@@ -67,8 +67,11 @@ def rank_results(folders: Sequence[Path], *, by: str | None = None, progress: Pr
     Raises
     ------
     MissingInput, BadInput
-        When a folder has no manifest, or nothing is known by which its images could be ranked.
+        When a folder has no manifest or is given twice, or nothing is known by which its images could be ranked.
     """
+    for one, again in combinations(folders, 2):
+        if one.resolve() == again.resolve():
+            raise BadInput(f"{one} and {again} are the same folder; give results of different models")
     manifests = [Manifest.read(folder) for folder in folders]
     for folder, manifest in zip(folders, manifests, strict=True):
         if manifest.start is None:

@@ -36,6 +36,7 @@ from hybridseg.cli.options import is_given, models_option, path_type, sources_ar
 from hybridseg.cli.segment import run_job
 from hybridseg.dense.predict import PredictJob
 from hybridseg.errors import Problem, WriteFailed
+from hybridseg.io.atomic import check_folder
 from hybridseg.io.pairing import find_images
 from hybridseg.io.sources import is_remote
 from hybridseg.machine import count_memory
@@ -100,7 +101,7 @@ def segment(console: Console, **settings: Any) -> None:
                 n_workers = mapper.n_workers if mapper else 1
         plan, problems = _plan(images, job, manifest, settings, n_workers=n_workers)
         _say_plan(console, plan, settings["out_dir"], n_workers=n_workers, is_joined=is_joined)
-        for folder, check in checks:
+        for folder, check in [(settings["out_dir"], lambda folder, _: check_folder(folder)), *checks]:
             try:
                 check(folder, plan)
             except WriteFailed as error:

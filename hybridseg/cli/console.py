@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ class Console:
     verbose: bool = False
     report: Report = field(default_factory=Report)
     meter: Meter = field(default_factory=Meter)
+    can_resume: bool = False
+    """Whether the command that runs has the option --resume."""
 
     def set_logging(self) -> None:
         """Let the library say as much as the command: what is slow to start, every step, or nothing."""
@@ -189,4 +192,11 @@ def add_manners(function: Any) -> Any:
 
 def pass_console(function: Callable[..., None]) -> Callable[..., None]:
     """Pass a command its console, and add the options of every command, the last in its help."""
-    return add_manners(click.make_pass_decorator(Console, ensure=True)(function))
+
+    @wraps(function)
+    def run(console: Console, *arguments: Any, **settings: Any) -> None:
+        parameters = click.get_current_context().command.params
+        console.can_resume = any("--resume" in parameter.opts for parameter in parameters)
+        function(console, *arguments, **settings)
+
+    return add_manners(click.make_pass_decorator(Console, ensure=True)(run))

@@ -37,7 +37,7 @@ from hybridseg.dense.windows import DenseOptions
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import PREDSEG_CRF, find_images
 from hybridseg.machine import MemoryOptions
-from hybridseg.markup import count_of
+from hybridseg.markup import count_of, spell_command
 from hybridseg.models.bundles import DenseModel
 from hybridseg.models.encoders import IMAGENET
 from hybridseg.progress import Progress
@@ -208,10 +208,10 @@ def _say_reason(result: TrainingResult) -> str:
     return "lowest validation loss" if score == LOSS else f"highest validation {_SCORE_NAMES[score]}"
 
 
-def make_steps(use: str) -> NextSteps:
-    """Return what to do after the scores of a dense network; `use` is the command for new images."""
+def make_steps(*use: object) -> NextSteps:
+    """Return what to do after the scores of a dense network; `use` are the words of the command for new images."""
     return NextSteps(
-        good=use,
+        good=spell_command(use),
         few=f"label more photos, so that {FEW_PHOTOS} or more are held out",
         weak="label more photos with {weakest}, or train for more epochs if the loss is still falling",
     )

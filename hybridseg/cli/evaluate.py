@@ -169,7 +169,7 @@ def agreement(console: Console, *, folder: Path, out_dir: Path | None) -> None:
     rows = [(f"{one.first}, {one.second}", _show(one.share), _show(one.kappa)) for one in found.pairs]
     if rows:
         console.table(("people", "agreement", "kappa"), rows)
-        console.table(("class", "agreement"), [(name, _show(dice)) for name, dice in found.classes.items()])
+        console.table(("class", "Dice"), [(name, _show(dice)) for name, dice in found.classes.items()])
     for person, stems in found.alone.items():
         console.say(f"left out, as only {person} labelled them ({len(stems)}): {join_names(stems)}")
     console.record(pairs=[one.to_record() for one in found.pairs], classes=found.classes, alone=found.alone)

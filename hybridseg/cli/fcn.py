@@ -160,8 +160,8 @@ def train(console: Console, **settings: Any) -> None:
             progress=progress,
         ),
     )
-    use = f"hybridseg fcn infer --name {settings['name']} --samples-dir PHOTOS --output-dir RESULTS"
-    console.conclude(result.confusion.to_record(), judge(result.photos), make_steps(use))
+    steps = make_steps("fcn", "infer", "--name", settings["name"], "--samples-dir", "PHOTOS", "--output-dir", "RESULTS")
+    console.conclude(result.confusion.to_record(), judge(result.photos), steps)
 
 
 def _open_data(settings: dict[str, Any]) -> Dataset:

@@ -32,7 +32,7 @@ from hybridseg.dense.readers import ReaderOptions
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.io.pairing import find_images
 from hybridseg.machine import MemoryOptions
-from hybridseg.markup import count_of
+from hybridseg.markup import count_of, spell_command
 from hybridseg.models.savedmodels import find_bundle
 from hybridseg.verdict import judge
 
@@ -104,8 +104,10 @@ def report_databases(console: Console, settings: Mapping[str, Any], paths: Train
             on_epoch=on_epoch, progress=progress,
         ),
     )  # fmt: skip
-    use = f"hybridseg unet infer --model {paths.weights} --image_folder IMAGES --output_folder RESULTS"
-    console.conclude(result.confusion.to_record(), judge(result.photos), make_steps(use))
+    steps = make_steps(
+        "unet", "infer", "--model", paths.weights, "--image_folder", "IMAGES", "--output_folder", "RESULTS"
+    )
+    console.conclude(result.confusion.to_record(), judge(result.photos), steps)
 
 
 @click.command("build-lmdb")
@@ -158,7 +160,8 @@ def build_lmdb(console: Console, **settings: Any) -> None:
     console.say(f"classes: {', '.join(result.table.names)}")
     console.record(records=dict(zip(PARTS, result.n_records, strict=True)), classes=list(result.table.names))
     first, second = result.paths
-    console.say(f"Next: hybridseg unet train --train_database {first} --test_database {second} --output_dir DIR")
+    words = ("unet", "train", "--train_database", first, "--test_database", second, "--output_dir", "DIR")
+    console.say(f"Next: {spell_command(words)}")
 
 
 model_options = join_options(

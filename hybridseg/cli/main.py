@@ -129,10 +129,9 @@ class HybridSegGroup(click.Group):
         except HybridSegError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
+            again = "give the same command again" + " with --resume" * ctx.ensure_object(Console).can_resume
             click.echo(
-                "\nStopped. Every file that was written is complete; give the same command again (with --resume if it "
-                "has that option), and what was finished is kept.",
-                err=True,
+                f"\nStopped. Every file that was written is complete; {again}, and what was finished is kept.", err=True
             )
             sys.exit(INTERRUPTED)
         except MemoryError as error:

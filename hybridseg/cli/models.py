@@ -8,7 +8,7 @@ import click
 
 from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.options import join_options, overwrite_option, path_type
-from hybridseg.markup import count_of
+from hybridseg.markup import count_of, spell_command
 from hybridseg.models.catalog import SCORES, TEST, VALIDATION, ModelEntry, find_models, read_entry, sort_models
 from hybridseg.models.documents import write_documents
 from hybridseg.models.modelcard import describe_model
@@ -141,7 +141,7 @@ def promote(
         left_out=[str(entry.path) for entry, _ in contest.left_out],
     )  # fmt: skip
     steps = NextSteps(
-        good=f"use it: hybridseg predict -m {result.entry.path} -i PHOTOS",
+        good=f"use it: {spell_command(('predict', '-m', result.entry.path, '-i', 'PHOTOS'))}",
         few="measure it on more photos before it is relied on",
     )
     console.conclude(contest.measured.scores, result.entry.verdict, steps)

@@ -296,7 +296,7 @@ models_option = click.option(
 )  # fmt: skip
 jobs_option = click.option(
     "--jobs", "n_jobs", type=WholeType(1, 1024), default=count_cores, show_default="all cores",
-    help="Processes that work at once.",
+    help="Processes that work at once; OMP_NUM_THREADS in the environment lowers the default.",
 )  # fmt: skip
 
 # `--engine` is what runs the models.

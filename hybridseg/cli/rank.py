@@ -12,7 +12,7 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import path_type
 from hybridseg.io.marks import check_table
 from hybridseg.io.tables import write_csv
-from hybridseg.markup import count_of
+from hybridseg.markup import count_of, spell_command
 
 _MOST_SHOWN = 10
 
@@ -49,14 +49,14 @@ def rank(console: Console, folders: tuple[Path, ...], **settings: Any) -> None:
     found = rank_results(folders, by=settings["by"], progress=console.progress)
     shown = found.images[:_MOST_SHOWN]
     console.record(by=found.by, images=[image.to_record() for image in found.images])
-    more = f", the first {len(shown)}" if len(shown) < len(found.images) else ""
+    more = f" (the first {len(shown)})" if len(shown) < len(found.images) else ""
     console.say(f"{count_of(len(found.images), 'image')} by {found.by}, the least sure first{more}:")
     console.table(COLUMNS[:-1], [(Path(i.image).name, _show(i.entropy), _show(i.disagreement)) for i in shown])
     if settings["out_path"]:
         write_csv(settings["out_path"], COLUMNS, [image.to_record() for image in found.images])
         console.wrote(settings["out_path"])
     if len(folders) == 1:
-        console.say(f"\nNext: look at them with hybridseg label --review {folders[0]}")
+        console.say(f"\nNext: look at them with {spell_command(('label', '--review', folders[0]))}")
     console.finish(found.problems, n_done=len(found.images))
 
 

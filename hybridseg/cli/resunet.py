@@ -46,10 +46,10 @@ from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import find_images
 from hybridseg.io.tables import write_csv, write_json
-from hybridseg.markup import count_of
+from hybridseg.markup import count_of, spell_command
 from hybridseg.models.unet import NO_ENCODER
 from hybridseg.ranking import average_dice, list_image_rows, rank_images
-from hybridseg.verdict import judge
+from hybridseg.verdict import NextSteps, judge
 
 config_option = click.option(
     "--config", "config_path", metavar="FILE", type=path_type, required=True, help="The JSON config."
@@ -63,7 +63,10 @@ weights_option = click.option(
     help="Weights of the network; repeat it, and several networks vote.",
 )  # fmt: skip
 
-_USE = "hybridseg resunet segment --config {config} --weights {weights} --images PHOTOS --out RESULTS"
+
+def _make_steps(config_path: Path, weights: Path) -> NextSteps:
+    words = ("--config", config_path, "--weights", weights, "--images", "PHOTOS", "--out", "RESULTS")
+    return make_steps("resunet", "segment", *words)
 
 
 @click.group()
@@ -283,11 +286,11 @@ def train(console: Console, **settings: Any) -> None:
         ),
     )
     if result.history:
-        console.say(
-            "to see whether the CRF helps (DO_CRF_REFINE), run: hybridseg resunet init-config "
-            f"--images IMAGES --masks MASKS --weights {weights} --out {weights.stem}_refined.json"
-        )
-    steps = make_steps(_USE.format(config=settings["config_path"], weights=weights))
+        refined = Path(f"{weights.stem}_refined.json")
+        words = ("--images", "IMAGES", "--masks", "MASKS", "--weights", weights, "--out", refined)
+        command = spell_command(("resunet", "init-config", *words))
+        console.say(f"to see whether the CRF helps (DO_CRF_REFINE), run: {command}")
+    steps = _make_steps(settings["config_path"], weights)
     console.conclude(result.confusion.to_record(), judge(result.photos), steps)
 
 
@@ -345,7 +348,7 @@ def evaluate(console: Console, **settings: Any) -> None:
         draw_confusion(targets[1], confusion, title=weights.name, dpi=figures.dpi)
         write_csv(targets[2], *list_image_rows(images))
     console.wrote(*targets)
-    console.conclude(scores, verdict, make_steps(_USE.format(config=settings["config_path"], weights=weights)))
+    console.conclude(scores, verdict, _make_steps(settings["config_path"], weights))
 
 
 @resunet.command()

@@ -47,7 +47,7 @@ from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import find_images
 from hybridseg.io.sources import as_source
 from hybridseg.machine import MemoryOptions
-from hybridseg.markup import count_of, name_some
+from hybridseg.markup import count_of, name_some, spell_command
 from hybridseg.models.ensemble import check_votes
 from hybridseg.models.store import tuning_path
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
@@ -344,8 +344,9 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     )
     console.wrote(result.path)
     console.say("The constants were chosen on these images, so expect somewhat less on others.")
+    use = spell_command(("semseg", "PHOTOS", "--model", classifier.path))
     steps = NextSteps(
-        good=f"hybridseg semseg PHOTOS --model {classifier.path}, then eval-pixels on photos that were not used here",
+        good=f"{use}, then eval-pixels on photos that were not used here",
         few=f"tune on {FEW_PHOTOS} labelled photos or more",
         beaten="train the classifier on more labelled photos, because no CRF gains anything over its tiles alone",
     )

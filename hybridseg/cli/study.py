@@ -17,6 +17,7 @@ from hybridseg.cli.options import (
     seed_option,
 )
 from hybridseg.machine import count_cores
+from hybridseg.markup import spell_command
 from hybridseg.study.inputs import StudyOptions, StudyPaths
 
 if TYPE_CHECKING:
@@ -78,8 +79,6 @@ def run(console: Console, *, dry_run: bool, **settings: Any) -> None:
 
 def conclude_study(console: Console, result: StudyResult) -> None:
     """Report the steps of a study, and what they led to unless it was only checked."""
-    from hybridseg.study.story import spell_command
-
     console.record(plan=[{"command": spell_command(step.words), "seconds": step.seconds} for step in result.steps])
     if result.findings and result.report_path:
         best = result.findings.best

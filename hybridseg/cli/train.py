@@ -27,7 +27,7 @@ from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.retrain import RetrainResult
 from hybridseg.hybrid.retrain import retrain as train_classifier
 from hybridseg.hybrid.semseg import SemsegJob
-from hybridseg.markup import count_of
+from hybridseg.markup import count_of, spell_command
 from hybridseg.models.backbones import DEFAULT_INPUT_SIZE
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
@@ -89,9 +89,10 @@ def retrain(console: Console, **settings: Any) -> None:
     _print_result(console, result, show_wrong=settings["print_misclassified_test_images"])
     console.wrote(*result.written)
     console.record(tiles=result.counts, notes=result.notes)
-    model = f"--model {paths.output_graph}"
+    model = ("--model", paths.output_graph)
     steps = NextSteps(
-        good=f"hybridseg semseg PHOTOS {model}", few=f"hybridseg eval-tiles TILES {model}, on tiles of other photos"
+        good=spell_command(("semseg", "PHOTOS", *model)),
+        few=f"{spell_command(('eval-tiles', 'TILES', *model))}, on tiles of other photos",
     )
     console.conclude(result.confusion.to_record() if result.confusion else None, result.verdict, steps)
 
@@ -163,7 +164,7 @@ def eval_tiles(console: Console, *, folder: Path, **settings: Any) -> None:
     console.record(mean_probability=result.mean_probability, calibration_error=result.calibration.error)
     console.wrote(*result.written)
     steps = NextSteps(
-        good=f"hybridseg semseg PHOTOS --model {settings['model_path']}",
+        good=spell_command(("semseg", "PHOTOS", "--model", settings["model_path"])),
         few=f"give tiles of {FEW_PHOTOS} photos or more",
     )
     console.conclude(result.confusion.to_record(), result.verdict, steps)

@@ -218,8 +218,8 @@ def train(console: Console, **settings: Any) -> None:
             data, paths=paths, options=options, on_start=console.say, on_epoch=on_epoch, progress=progress
         ),
     )
-    use = f"hybridseg unet infer --name {settings['name']} --images PHOTOS --out RESULTS"
-    console.conclude(result.confusion.to_record(), judge(result.photos), make_steps(use))
+    steps = make_steps("unet", "infer", "--name", settings["name"], "--images", "PHOTOS", "--out", "RESULTS")
+    console.conclude(result.confusion.to_record(), judge(result.photos), steps)
 
 
 @unet.command()

@@ -23,7 +23,7 @@ from hybridseg.io.locks import lock_output
 from hybridseg.io.masks import CONVERTIBLE, find_labelled
 from hybridseg.io.pairing import JPEG_SUFFIXES, Pair
 from hybridseg.io.rasters import IMAGE_SUFFIXES
-from hybridseg.markup import count_of, render_text, short_path
+from hybridseg.markup import count_of, render_text, short_path, spell_command
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
@@ -228,7 +228,8 @@ def _read_picture(path: Path, options: ConvertOptions, table: ClassTable | None)
 def _read_areas(path: Path, info: ImageInfo, table: ClassTable | None) -> tuple[LabelMap, tuple[str, ...]]:
     drawn = paint_annotations(path, shape=info.shape, image_name=info.path.name, table=table)
     if drawn.areas is None:
-        raise _NoAreas(f"{path} has no areas; spread its scribbles over the image: `hybridseg crf {info.path} {path}`")
+        command = spell_command(("crf", info.path, path))
+        raise _NoAreas(f"{path} has no areas; spread its scribbles over the image: `{command}`")
     n_void = np.count_nonzero(drawn.areas == 0)
     void = (f"{n_void / drawn.areas.size:.1%} of the pixels have no area and became void",) if n_void else ()
     return LabelMap(seeds_to_labels(drawn.areas), drawn.table, drawn.scribbles), drawn.warnings + void

@@ -345,8 +345,7 @@ def _are_alike(first: MaskFacts, second: MaskFacts) -> bool:
 
 def _find_alone(known: Evidence) -> list[Fault]:
     orphans = [
-        Problem(str(path), f"has no photo; it would be called {find_owner(path, ())}.jpg")
-        for path in known.found.orphans
+        Problem(str(path), f"has no photo; looked for {find_owner(path, ())}.jpg") for path in known.found.orphans
     ]
     title, mend = "# mask{|s} {has|have} no photo", "put the photo{|s} beside the others, or rename {it|them} alike"
     found = _make("orphan", False, title, mend, orphans)

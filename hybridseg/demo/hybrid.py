@@ -9,13 +9,14 @@ from hybridseg.classes import ClassTable, color_labels
 from hybridseg.demo.demoscenes import place_scenes
 from hybridseg.io.images import encode_image
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.markup import spell_command
 from hybridseg.page import Picture, Section, Strip, embed_picture
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_nearest
 from hybridseg.study.findings import Findings, PhotoResult
 from hybridseg.study.inputs import StudyPaths, check_out
 from hybridseg.study.steps import Step
-from hybridseg.study.story import Story, compare_scores, spell_command
+from hybridseg.study.story import Story, compare_scores
 from hybridseg.study.study import StudyResult, Supplement, run_study
 
 _PICTURE_SHAPE = (293, 440)

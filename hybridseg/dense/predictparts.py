@@ -14,6 +14,7 @@ from hybridseg.dense.predict import PredictJob, predict_file
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput
 from hybridseg.machine import MemoryOptions
+from hybridseg.markup import spell_command
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.engines import LITERT
 from hybridseg.progress import Progress, no_progress
@@ -64,7 +65,7 @@ class PartsJob(PredictJob):
 
 
 def _name_other_command(path: Path) -> str:
-    return f"hybridseg segment PHOTOS --model {path} --out DIR"
+    return spell_command(("segment", "PHOTOS", "--model", path, "--out", "DIR"))
 
 
 def make_parts_job(

@@ -61,7 +61,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class AgreementResult:
-    """Of each pair of people: each image, and all together; the mean agreement on each class; and what was written.
+    """Of each pair of people: each image, and all together; the mean Dice of each class; and what was written.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ def measure_agreement(
     shared = [stem for stem in stems if sum(stem in maps for maps in people.values()) > 1]
     if not shared:
         raise BadInput(
-            f"{home} has no image that two people labelled: it needs a folder for each person with NAME_mres.mat of "
-            "the same images, as label --annotator writes them"
+            f"{home} has no image that two people have labelled; it needs a folder for each person with NAME_mres.mat "
+            "of the same images, as label --annotator writes them"
         )
     out_dir = out_dir or folder / "agreement"
     table_path, maps = out_dir / _TABLE_NAME, {stem: out_dir / f"{stem}{_MAP_ENDING}" for stem in shared}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hybridseg.errors import HybridSegError, OutputExists, WriteFailed
+from hybridseg.errors import DiskFull, HybridSegError, OutputExists, WriteFailed
 from hybridseg.io.locks import explain_folder, is_leftover, made_folder, own_partial, remove_leftovers
 
 logger = logging.getLogger(__name__)
@@ -119,6 +121,8 @@ def explain_writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not path.parent.exists():
             raise WriteFailed(f"could not write {path}: its folder is gone; give the command again") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"could not write {path}: {error.strerror}; free some space there") from error
         raise WriteFailed(
             f"could not write {path}: {error.strerror or error}; "
             "check the free space and your permission there, or choose another folder"
@@ -160,6 +164,15 @@ def claim_folder(folder: Path) -> None:
         raise explain_folder(folder, error) from error
 
 
+def check_folder(folder: Path) -> None:
+    """Raise WriteFailed where `claim_folder` would; no folder is made."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise explain_folder(folder, error) from error
+
+
 @contextmanager
 def _named(temporary: Path, path: Path) -> Iterator[None]:
     """Let errors name what was to be written, and not the temporary place of it."""
@@ -168,7 +181,7 @@ def _named(temporary: Path, path: Path) -> Iterator[None]:
     except WriteFailed as error:
         if str(temporary) not in str(error):
             raise
-        raise WriteFailed(str(error).replace(str(temporary), str(path))) from error.__cause__
+        raise type(error)(str(error).replace(str(temporary), str(path))) from error.__cause__
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, durable: bool = True) -> None:

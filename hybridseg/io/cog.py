@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,6 +20,8 @@ from hybridseg.io.rasters import GeoReference, quiet_rasterio
 
 _BLOCK = 512
 _WHAT_FAILED = "the disk did not take all of it"
+# Bytes below which a disk counts as full.
+_LITTLE = 2**20
 
 
 @contextmanager
@@ -88,7 +92,7 @@ def writing_band(
                 n_ready = n_waiting if is_last else n_waiting - n_waiting % _BLOCK
                 if n_ready:
                     ready = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
-                    with _noticing():
+                    with _noticing(path):
                         dataset.write(ready[:n_ready], 1, window=((n_written, n_written + n_ready), (0, cols)))
                     waiting[:], n_written = [ready[n_ready:]], n_written + n_ready
 
@@ -121,17 +125,23 @@ def _arrange(plain: Path, target: Path) -> None:
     import rasterio.shutil
 
     layout = {"BLOCKSIZE": _BLOCK, "COMPRESS": "DEFLATE", "OVERVIEW_RESAMPLING": "MODE", "BIGTIFF": "IF_SAFER"}
-    with quiet_rasterio(), _noticing():
+    with quiet_rasterio(), _noticing(target):
         rasterio.shutil.copy(plain, target, driver="COG", **layout)
 
 
 @contextmanager
-def _noticing() -> Iterator[None]:
+def _noticing(path: Path) -> Iterator[None]:
     """Turn what GDAL raises while it writes into an OSError."""
     try:
         yield
     except list_damage() as error:
-        raise OSError(_WHAT_FAILED) from error
+        raise _explain(path) from error
+
+
+def _explain(path: Path) -> OSError:
+    """Return the error for a raster that is not whole: GDAL does not say why."""
+    is_full = shutil.disk_usage(path.parent).free < _LITTLE
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if is_full else OSError(_WHAT_FAILED)
 
 
 def _check_written(path: Path, checksum: int) -> None:
@@ -147,7 +157,7 @@ def _check_written(path: Path, checksum: int) -> None:
     except list_damage():
         found = checksum + 1
     if found != checksum:
-        raise OSError(_WHAT_FAILED)
+        raise _explain(path)
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from hybridseg.errors import HybridSegError, OutputExists, WriteFailed
+from hybridseg.errors import DiskFull, HybridSegError, OutputExists, WriteFailed
 from hybridseg.progress import say
 
 logger = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ def explain_folder(folder: Path, error: OSError) -> WriteFailed:
         file = next((path for path in (folder, *folder.parents) if path.is_file()), folder)
         return WriteFailed(f"cannot write in {folder}: {file} is a file; choose another folder")
     if error.errno == errno.ENOSPC:
-        return WriteFailed(f"cannot write in {folder}: {error.strerror}; free some space there, or choose another")
+        return DiskFull(f"cannot write in {folder}: {error.strerror}; free some space there, or choose another")
     return WriteFailed(
         f"cannot write in {folder}: {error.strerror or error}; choose another folder, or fix its permissions"
     )
@@ -209,6 +209,9 @@ def _take(place: str, *, tries: int | None, create: bool = True) -> int | None:
         except FileNotFoundError:
             if not create:
                 return _NOBODYS
+            # As in /proc, where no file can be made.
+            if i >= _MANY:
+                raise
             # Whoever made the folder has removed it again: it had come to nothing.
             Path(place).parent.mkdir(parents=True, exist_ok=True)
             continue

@@ -73,7 +73,7 @@ class Matches:
                 wanted.remove(path.name)
                 fault += ", and a file cannot be its own image"
             names = f"{', '.join(wanted)} ..."
-            advice = f"it would be called {names}" if where else f"put it there ({names}) or give --images DIR"
+            advice = f"looked for {names}" if where else f"put it there ({names}) or give --images DIR"
             found.append(Problem(str(path), f"{fault}; {advice}"))
         return found
 
@@ -184,8 +184,8 @@ def _require_some(found: Matches, fault: str, where: str, apart: str = _APART) -
     advice = f"; {jpegs[0].name} counts as a photo: give JPEG masks by name to hybridseg convert" if jpegs else ""
     example = found.unlabelled[0].stem if n_images else "NAME"
     raise MissingInput(
-        f"{fault}{some}; it would be called {example}_mres.mat, {example}.png, {example}_mask.png ... and lie beside "
-        f"the image, or in a folder of its own: {'--masks DIR' if n_images and apart == _APART else apart}{advice}"
+        f"{fault}{some}; looked for {describe_wanted(example, order=MASKS)}, beside the image or in a folder of "
+        f"its own: {'--masks DIR' if n_images and apart == _APART else apart}{advice}"
     )
 
 
@@ -383,8 +383,17 @@ def find_annotations(folder: Path, image_path: Path, *, order: Sequence[str] = A
     jsons = [p for p in paths if p.suffix.lower() == ".json"] if order is ANNOTATIONS else []
     if len(jsons) == 1 and result_kind(jsons[0]) is None:
         return jsons[0]
-    stem = image_path.stem
-    wanted = f"{stem}.json, {stem}.npz, " if order is ANNOTATIONS else ""
-    raise MissingInput(
-        f"{folder} has no labels for {image_path.name}; it would be called {wanted}{stem}_mres.mat or {stem}.png"
-    )
+    wanted = describe_wanted(image_path.stem, order=order)
+    raise MissingInput(f"{folder} has no labels for {image_path.name}; looked for {wanted}")
+
+
+def describe_wanted(stem: str, *, order: Sequence[str] = ANNOTATIONS) -> str:
+    """Return what `find_annotations` looks for, of an image of this name.
+
+    Examples
+    --------
+    >>> describe_wanted("a", order=MASKS)
+    'a_mres.mat, a.png, a_mask.png ...'
+    """
+    drawn = f"{stem}.json, {stem}.npz, {stem}_doodles.json, " if order is ANNOTATIONS else ""
+    return f"{drawn}{stem}_mres.mat, {stem}.png, {stem}_mask.png ..."

@@ -15,6 +15,8 @@ from hybridseg.labelling.entries import OpenImage
 
 # A `.mat` is what accepting an image writes.
 EXPORTS = tuple(to for to in ENDINGS if to != "mat")
+# Downloads lie in one folder, where the JSON of labelme has the name of the image.
+_ENDINGS = ENDINGS | {"coco": "_coco.json"}
 
 
 def export_result(opened: OpenImage, to: str) -> tuple[str, bytes]:
@@ -38,6 +40,6 @@ def export_result(opened: OpenImage, to: str) -> tuple[str, bytes]:
         seeds = np.array(opened.drawing.seeds["scribbles"])
         result = LabelMap(labels, opened.table, seeds, opened.windows.info.georeference)
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / f"{path.stem}{ENDINGS[to]}"
+        target = Path(folder) / f"{path.stem}{_ENDINGS[to]}"
         write_mask(target, result, path, to=to)
         return target.name, target.read_bytes()

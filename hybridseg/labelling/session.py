@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg.classes import ClassTable, count_labels
-from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput
+from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput, join_names
 from hybridseg.figures import FigureOptions
 from hybridseg.io.annotations.doodles import MAX_KEY_CHARACTERS, Stroke, parse_stroke
 from hybridseg.io.annotations.strokes import fill_area
-from hybridseg.io.masks import ANNOTATIONS, MASKS, find_annotations
+from hybridseg.io.masks import ANNOTATIONS, MASKS, describe_wanted, find_annotations
 from hybridseg.io.pairing import image_stem, list_files
 from hybridseg.labelling.accepted import without_result
 from hybridseg.labelling.album import Album
@@ -276,6 +276,7 @@ class LabelSession:
         order = MASKS if masks_only else ANNOTATIONS
         entries, drawn_path = self.album.entries.values(), self.album.shelf.strokes_path
         fresh = [entry for entry in entries if entry.state == "untouched" and not drawn_path(entry.path).exists()]
+        missing: list[str] = []
         for entry in progress(fresh, label="importing labels"):
             try:
                 found = find_annotations(path, entry.path, order=order) if path.is_dir() else path
@@ -285,9 +286,18 @@ class LabelSession:
                 lines += [f"{entry.path.name}: {text}" for text in warnings]
             except (BadInput, MissingInput) as error:
                 lines.append(f"{entry.path.name}: not imported: {error}")
-        n_kept = len(self.album.entries) - len(fresh)
+                missing += [entry.path.name] if isinstance(error, MissingInput) else []
+        n_kept = len(entries) - len(fresh)
+        if path.is_dir() and len(missing) == len(entries):
+            what = describe_wanted("NAME", order=order)
+            raise MissingInput(
+                f"{path} has no labels for any of these images ({join_names(missing)}); looked for {what}"
+            )
         if n_kept:
-            lines.append(f"{n_kept} of {len(self.album.entries)} have strokes already: nothing was imported for them")
+            were = "was" if n_kept == 1 else "were"
+            lines.append(
+                f"{n_kept} of {len(entries)} {were} imported or drawn on before: nothing was imported for them"
+            )
         return lines
 
     def measure_shares(self, image_id: str) -> list[int] | None:

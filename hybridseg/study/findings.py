@@ -17,7 +17,7 @@ from hybridseg.errors import BadInput
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_masks
 from hybridseg.io.pairing import image_stem, list_images
-from hybridseg.markup import count_of
+from hybridseg.markup import count_of, spell_command
 from hybridseg.models.cards import parse_fields
 from hybridseg.ranking import rank_images
 from hybridseg.study.inputs import Inputs, StudyOptions, StudyPaths
@@ -102,14 +102,13 @@ def read_findings(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> F
     """Read what the commands of a study wrote."""
     methods = tuple(_read_method(paths, name, inputs) for name in options.methods)
     best = max(methods, key=lambda method: method.mark)
-    use = (
-        f"hybridseg semseg PHOTOS --model {paths.out / 'hybrid/model.pb'}"
-        if best.name == "hybrid"
-        else f"hybridseg fcn infer --name fcn --runs-dir {paths.out} --samples-dir PHOTOS --output-dir RESULTS"
-    )
+    use: tuple[object, ...] = ("semseg", "PHOTOS", "--model", paths.out / "hybrid/model.pb")
+    if best.name != "hybrid":
+        words = ("--name", "fcn", "--runs-dir", paths.out, "--samples-dir", "PHOTOS", "--output-dir", "RESULTS")
+        use = ("fcn", "infer", *words)
     other = "" if len(methods) > 1 else ", or try --method both"
     steps = NextSteps(
-        good=use,
+        good=spell_command(use),
         few=f"label more photos, so that {FEW_PHOTOS} or more are for testing, and run the same command again",
         weak="label more photos with {weakest} and run the same command again" + other,
         beaten="" if len(methods) > 1 else "try --method both, for the CRF gains nothing over the tiles alone here",

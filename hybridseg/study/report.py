@@ -14,7 +14,7 @@ from hybridseg.data.reviewpage import tell_faults
 from hybridseg.evaluation.errorpanels import pick_extremes
 from hybridseg.figures import draw_calibration
 from hybridseg.io.images import as_rgb8, encode_image, read_image
-from hybridseg.markup import count_of
+from hybridseg.markup import count_of, spell_command
 from hybridseg.models.cards import combine_fingerprint, hash_file, list_versions
 from hybridseg.page import Picture, Section, Strip, Table, embed_picture, write_page
 from hybridseg.panels import Legend, join_legends, list_legend, show_errors, shrink_to
@@ -30,7 +30,7 @@ from hybridseg.study.findings import (
 )
 from hybridseg.study.inputs import Inputs, StudyPaths
 from hybridseg.study.steps import Step, name_classes
-from hybridseg.study.story import REPORT_NAME, show_share, spell_command
+from hybridseg.study.story import REPORT_NAME, show_share
 
 _N_EXTREMES, _N_LISTED, _N_UNCERTAIN = 3, 40, 4
 _PICTURE_PIXELS = 440

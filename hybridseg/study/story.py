@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from hybridseg.confusion import SCORES
 from hybridseg.errors import BadInput
 from hybridseg.io.jsonfiles import read_json_object
+from hybridseg.markup import spell_command, spell_words
 from hybridseg.models.cards import parse_value
 from hybridseg.page import Picture, Section, Table, write_page
 
@@ -109,22 +109,6 @@ def compare_scores(home: Path, folders: Mapping[str, str], *, strong: Sequence[i
         Table(("against the exact truth", "pixel accuracy", "mean IoU", "mean F1"), means, strong),
         Table(("IoU of each class", *pooled), by_class),
     ]
-
-
-def spell_words(words: Sequence[object]) -> list[str]:
-    """Return the words of a command as text; a folder whose name starts with a dash is not an option."""
-    return [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words]
-
-
-def spell_command(words: Sequence[object]) -> str:
-    """Return a command as a shell takes it.
-
-    Examples
-    --------
-    >>> spell_command(["split", Path("my photos"), "-p", 0.5])
-    "hybridseg split 'my photos' -p 0.5"
-    """
-    return f"hybridseg {shlex.join(spell_words(words))}"
 
 
 def show_share(value: float | None) -> str:

@@ -13,14 +13,14 @@ from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.locks import lock_output
 from hybridseg.io.masks import find_split_masks
 from hybridseg.io.textfiles import MAX_TEXT_BYTES, read_whole
-from hybridseg.markup import count_of, render_text
+from hybridseg.markup import count_of, render_text, spell_command
 from hybridseg.page import Section
 from hybridseg.progress import Progress, describe_seconds, no_progress
 from hybridseg.study.findings import Findings, read_findings
 from hybridseg.study.inputs import CLASSES_NAME, LOG_NAME, TEST_NAME, Inputs, StudyOptions, StudyPaths, check_inputs
 from hybridseg.study.report import write_report
 from hybridseg.study.steps import Step, StepLog, plan_steps
-from hybridseg.study.story import Story, spell_command
+from hybridseg.study.story import Story
 from hybridseg.verdict import NextSteps, Verdict
 
 

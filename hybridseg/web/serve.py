@@ -232,7 +232,7 @@ def check_host(host: str, *, i_know: bool) -> list[str]:
     if host in LOOPBACK_NAMES:
         return []
     if not i_know:
-        raise BadUsage("--host lets others reach the page, without encryption; add --i-know if that is so")
+        raise BadUsage("--host lets others reach the page without encryption; add --i-know to accept that")
     return [
         f"the page is served on {host} without encryption. Whoever can read the traffic can use it; an ssh tunnel is "
         "safer."

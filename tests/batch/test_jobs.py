@@ -1,5 +1,7 @@
 """What every batch shares, with a job that is no more than a threshold."""
 
+import errno
+import os
 import pickle
 from dataclasses import replace
 
@@ -9,11 +11,13 @@ from thresholdjob import TABLE, Threshold, ThresholdJob
 
 from hybridseg.batch import jobs
 from hybridseg.batch.jobs import Outputs, load_once, run_jobs
+from hybridseg.batch.manifest import Manifest
 from hybridseg.classes import ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, MissingInput, MissingPackage, WriteFailed
 from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.hybrid.semseg import SemsegJob
+from hybridseg.io.atomic import explain_writing
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.locks import lock_output
@@ -177,6 +181,30 @@ def test_errors(photo, job, monkeypatch, error, is_problem):
             run_jobs([photo], job)
     else:
         assert is_problem in str(run_jobs([photo], job).problems[0])
+
+
+@pytest.mark.parametrize(("has_manifest", "mark"), [(True, ""), (False, " with --resume")])
+def test_a_full_disk_ends_the_run(photo, job, tmp_path, monkeypatch, has_manifest, mark):
+    paths = [tmp_path / f"{name}.png" for name in "abcd"]
+    for path in paths:
+        path.write_bytes(photo.read_bytes())
+    segment, tried = ThresholdJob.segment, []
+
+    def write(self, path, *, progress):
+        tried.append(path)
+        if len(tried) > 1:
+            with explain_writing(path):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return segment(self, path, progress=progress)
+
+    monkeypatch.setattr(ThresholdJob, "segment", write)
+    manifest = Manifest.read(tmp_path) if has_manifest else None
+    with pytest.raises(WriteFailed, match=rf"could not write .*b.png: No space .* same command{mark} goes on$"):
+        run_jobs(paths, job, manifest=manifest)
+    assert tried == paths[:2]
+    monkeypatch.undo()
+    found = run_jobs(paths, job, manifest=Manifest.read(tmp_path), resume=not has_manifest)
+    assert found.skipped == tuple(paths[:1]) and len(found.images) == 3 and not found.problems
 
 
 def test_a_model_is_loaded_once_until_its_files_change(tmp_path, monkeypatch):

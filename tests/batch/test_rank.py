@@ -80,6 +80,10 @@ def test_by_where_models_differ(survey):
         rank_results([nothing, smaller])
     with pytest.raises(BadInput, match="in no image do both say the class of a pixel"):
         rank_results([one, nothing])
+    with pytest.raises(BadInput, match=r"one and .*one are the same folder; give results of different models"):
+        rank_results([one, smaller, one / ".." / "one"])
+    with pytest.raises(BadInput, match="are the same folder"):
+        rank_results([one, one])
     with pytest.raises(BadInput, match="no image in common"):
         rank_results([one, survey("none", {"z": ([0], {})})])
 
@@ -88,9 +92,11 @@ def test_the_command(survey, run, tmp_path):
     folder = survey("one", {f"p{i:02}": ([0, 1], {"entropy": i / 20}) for i in range(12)})
     result = run("rank", folder, "--out", tmp_path / "ranking.csv")
     lines = result.output.splitlines()
-    assert lines[0] == "12 images by entropy, the least sure first, the first 10:"
+    assert lines[0] == "12 images by entropy, the least sure first (the first 10):"
     assert lines[1].split() == ["image", "entropy", "disagreement"] and lines[2].split() == ["p11.png", "0.550", "-"]
     assert f"Next: look at them with hybridseg label --review {folder}" in result.output
+    odd = survey("r odd é", {"a": ([0, 1], {"entropy": 0.5})})
+    assert run("rank", odd).output.endswith(f"Next: look at them with hybridseg label --review '{odd}'\n")
     with (tmp_path / "ranking.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 12 and rows[0]["image"] == str(tmp_path / "p11.png") and rows[0]["disagreement"] == ""

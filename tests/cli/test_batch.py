@@ -272,6 +272,16 @@ def test_copies_that_the_disk_would_not_hold(run, photos, words, monkeypatch, tm
     assert reason in run("segment", *sources, *words).output and not list(tmp_path.glob("out/*.mat"))
 
 
+def test_a_dry_run_refuses_a_folder_that_cannot_be_written(run, photos, words, monkeypatch, tmp_path):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("hybridseg.io.atomic.tempfile.TemporaryFile", refuse)
+    result = run("segment", photos, *words, "--dry-run")
+    assert result.exit_code == 1 and "2 to do" in result.output and not (tmp_path / "out").exists()
+    assert re.search("segment would refuse:\n.*cannot write in .*out: Permission denied; choose another", result.output)
+
+
 def test_a_dry_run_names_an_image_that_cannot_be_read(run, photos, words):
     assert "cannot be read" not in run("segment", photos, *words, "--dry-run").output
     (photos / "bad.png").write_bytes(b"")

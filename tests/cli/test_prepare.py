@@ -155,7 +155,7 @@ def test_retile_sums_up_what_it_could_not_use(run, coast):
     ("words", "code", "message"),
     [
         (["retile", "nowhere"], 1, "there is no file or folder nowhere"),
-        (["retile", "."], 1, "has no label map; it would be called NAME_mres.mat, NAME.png"),
+        (["retile", "."], 1, "has no label map; looked for NAME_mres.mat, NAME.png"),
         (["retile", "-a", "1.5"], 1, "give a number from 0 to below 1"),
         (["retile", "-t", "big"], 2, "'big' is not a valid integer"),
         (["retile", "--format", "gif"], 2, "'gif' is not one of 'jpg', 'png'"),

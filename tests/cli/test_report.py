@@ -89,7 +89,10 @@ def test_ctrl_c_and_a_bug(coast, monkeypatch, run):
     result = run("split", coast, "--json")
     report = read(result)
     assert result.exit_code == 130 and report["status"] == "interrupted" and report["error"] is None
-    assert "Every file that was written is complete" in result.stderr
+    assert "is complete; give the same command again, and what" in result.stderr
+    monkeypatch.setattr("hybridseg.cli.predict.find_images", stop)
+    stopped = run("predict", "-m", "model.pb", "-i", coast)
+    assert "give the same command again with --resume, and what" in stopped.stderr
 
     def fail(*_, **__):
         raise ZeroDivisionError("by zero")

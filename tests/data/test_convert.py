@@ -211,7 +211,7 @@ def test_bad_files_are_named_and_the_others_are_done(photos, save, table):
     result = convert_masks([masks], images_dir=photos)
     assert [converted.path.name for converted in result.written] == ["a_label.png"]
     assert result.rest == ("images without a mask (1 of 4): d.jpg", "masks without an image (1): e.png")
-    with pytest.raises(BadInput, match=r"e.png: has no image in .*jpg \(--images\); it would be called e.jpg, e.jpeg"):
+    with pytest.raises(BadInput, match=r"e.png: has no image in .*jpg \(--images\); looked for e.jpg, e.jpeg"):
         convert_masks([masks / "e.png"], images_dir=photos)
     problems = {problem.where: problem.message for problem in result.problems}
     assert "has 31 x 64 pixels, but b.jpg has 32 x 64" in problems[str(masks / "b.png")]
@@ -235,7 +235,7 @@ def test_the_areas_of_another_image_are_not_used(photos, save, table):
         "images without a mask (2 of 3): b.jpg, c.jpg", "masks without an image (1): z.json",
         "JSON files without labels (1): split.json",
     )  # fmt: skip
-    with pytest.raises(BadInput, match=r"z.json: has no image in .*jpg \(--images\); it would be called z.jpg"):
+    with pytest.raises(BadInput, match=r"z.json: has no image in .*jpg \(--images\); looked for z.jpg"):
         convert_masks([masks / "z.json"], images_dir=photos)
 
 
@@ -262,7 +262,7 @@ def test_jpeg_masks_beside_their_photos_are_given_by_name(photos, save, table):
 
 
 def test_nothing_to_convert(photos, save):
-    with pytest.raises(MissingInput, match=r"gt has no label map; it would be called .*its own: --images DIR$"):
+    with pytest.raises(MissingInput, match=r"gt has no label map; looked for .*its own: --images DIR$"):
         convert_masks([photos.parent / "gt"])
     with pytest.raises(MissingInput, match=r"gt has no label map of the 1 image \(a.jpg"):
         convert_masks([photos.parent / "gt"], images_dir=photos)

@@ -53,7 +53,9 @@ def test_kappa_and_shares_are_those_of_scikit_learn(people, run):
         assert int(row["pixels"]) == both.sum()
         assert float(row["agreement"]) == pytest.approx((one == other)[both].mean())
         assert float(row["kappa"]) == pytest.approx(cohen_kappa_score(one[both], other[both]))
-    assert "kappa" in done.output and "cliff" in done.output and "kelp" in done.output
+    heads = [line.split() for line in done.output.splitlines() if line.startswith(("people", "class"))]
+    assert heads == [["people", "agreement", "kappa"], ["class", "Dice"]]
+    assert "cliff" in done.output and "kelp" in done.output
 
 
 def test_the_map_shows_where_any_two_differ(people):

@@ -7,6 +7,7 @@ from hybridseg.io import atomic
 from hybridseg.io.atomic import (
     atomic_folder,
     atomic_path,
+    check_folder,
     claim_folder,
     publish_folder,
     replace_text,
@@ -49,6 +50,21 @@ def test_a_full_disk_is_a_clear_error(tmp_path):
     with pytest.raises(WriteFailed, match="No space left"), atomic_path(tmp_path / "a.txt"):
         Path("/dev/full").write_bytes(b"x")
     assert not (tmp_path / "a.txt").exists()
+
+
+def test_whether_a_folder_could_be_made(tmp_path, monkeypatch):
+    check_folder(tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "text.txt").touch()
+    with pytest.raises(WriteFailed, match=r"cannot write in .*below: .*text\.txt is a file"):
+        check_folder(tmp_path / "text.txt" / "below")
+
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("hybridseg.io.atomic.tempfile.TemporaryFile", refuse)
+    with pytest.raises(WriteFailed, match="Permission denied; choose another folder"):
+        check_folder(tmp_path / "a")
 
 
 def test_a_file_where_a_folder_is_wanted_is_named(tmp_path):

@@ -5,6 +5,7 @@ import shutil
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -253,3 +254,10 @@ def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path):
         (tmp_path / "new" / "a.txt").write_text("of another")
         raise ValueError
     assert list_names(tmp_path / "new") == ["a.txt"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no such folder")
+def test_a_folder_in_which_no_file_can_be_made():
+    """The system says that there is no such file, as where someone removes the folder again and again."""
+    with pytest.raises(WriteFailed, match="/proc: No such file or directory; choose another folder"):
+        claim_folder(Path("/proc"))

@@ -152,23 +152,19 @@ def test_a_mask_without_an_image_where_the_images_are(tmp_path):
         assert found.describe_rest() == ["masks without an image (1): b_mask.png"]
     (masks / "a.mat").unlink()
     [problem] = find_labelled([images], masks_dir=masks).problems
-    assert (
-        str(problem) == f"{masks / 'b_mask.png'}: has no image in {images}; it would be called b.jpg, b.jpeg, b.png ..."
-    )
+    assert str(problem) == f"{masks / 'b_mask.png'}: has no image in {images}; looked for b.jpg, b.jpeg, b.png ..."
     [problem] = find_labelled([masks], images_dir=images).problems
     assert str(problem) == (
-        f"{masks / 'b_mask.png'}: has no image in {images} (--images); it would be called b.jpg, b.jpeg, b.png ..."
+        f"{masks / 'b_mask.png'}: has no image in {images} (--images); looked for b.jpg, b.jpeg, b.png ..."
     )
     (images / "own.png").touch()
     [problem] = find_labelled([images / "own.png"], images_dir=images).problems
-    assert str(problem).endswith("and a file cannot be its own image; it would be called own.jpg, own.jpeg ...")
+    assert str(problem).endswith("and a file cannot be its own image; looked for own.jpg, own.jpeg ...")
 
 
 def test_nothing_to_work_on(tmp_path):
     images, masks = touch(tmp_path / "jpg", "a.jpg", "b.jpg"), touch(tmp_path / "gt", "a_ares_96.mat")
-    with pytest.raises(
-        MissingInput, match=r"gt has no mask of the 2 images \(a.jpg, b.jpg\); it would be called a_mres"
-    ):
+    with pytest.raises(MissingInput, match=r"gt has no mask of the 2 images \(a.jpg, b.jpg\); looked for a_mres"):
         find_labelled([], images_dir=images, masks_dir=masks)
     with pytest.raises(MissingInput, match=r"jpg has no label map of the 2 images .*own: --masks DIR"):
         find_labelled([images])
@@ -211,7 +207,7 @@ def test_several_folders_of_images(tmp_path):
 def test_the_annotations_of_an_image_in_a_folder(tmp_path, names, expected):
     touch(tmp_path, "a.png", *names)
     if expected is None:
-        with pytest.raises(MissingInput, match=r"has no labels for a\.png; it would be called a\.json"):
+        with pytest.raises(MissingInput, match=r"has no labels for a\.png; looked for a\.json"):
             find_annotations(tmp_path, tmp_path / "a.png")
     else:
         assert find_annotations(tmp_path, tmp_path / "a.png").name == expected
@@ -268,6 +264,4 @@ def test_images_that_are_not_where_they_were_said_to_be(tmp_path):
         find_labelled(masks, images_dir=tmp_path / "empty")
     [problem] = find_labelled(masks, images_dir=tmp_path / "jpg").problems
     assert problem.where == str(masks[0])
-    assert (
-        problem.message == f"has no image in {tmp_path / 'jpg'} (--images); it would be called a.jpg, a.jpeg, a.png ..."
-    )
+    assert problem.message == f"has no image in {tmp_path / 'jpg'} (--images); looked for a.jpg, a.jpeg, a.png ..."

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, Conflict
+from hybridseg.errors import BadInput, Conflict, MissingInput
 from hybridseg.io.annotations.doodles import read_stage, read_strokes
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -223,7 +223,16 @@ def test_a_folder_of_labels(session, draw, tmp_path, make_pair):
     lines = session.import_all(tmp_path)
     assert session.describe(b)["n_strokes"] == 1 and session.describe(a)["n_strokes"] == 0
     assert len(lines) == 1 and lines[0].startswith("a.png: not imported")
-    assert "1 of 2 have strokes already" in session.import_all(tmp_path)[-1]
+    assert "1 of 2 was imported or drawn on before" in session.import_all(tmp_path)[-1]
+
+
+def test_a_folder_without_any_label(session, tmp_path):
+    with pytest.raises(
+        MissingInput, match=r"has no labels for any of these images \(a.png, b.png\); looked for NAME.json"
+    ):
+        session.import_all(tmp_path)
+    with pytest.raises(MissingInput, match=r"looked for NAME_mres.mat, NAME.png"):
+        session.import_all(tmp_path, masks_only=True)
 
 
 def test_a_file_of_one_image_is_not_taken_for_others(session, tmp_path):

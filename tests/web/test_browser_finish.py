@@ -147,7 +147,7 @@ def test_the_result_is_downloaded(tab, beach, on_sand, on_water, browse, tmp_pat
     for to, name in (
         ("png", "coast_label.png"),
         ("labelme", "coast.json"),
-        ("coco", "coast.json"),
+        ("coco", "coast_coco.json"),
         ("doodler", "coast.npz"),
         ("gpkg", "coast.gpkg"),
     ):

@@ -39,7 +39,7 @@ def test_two_tabs(desk, browse, strokes, on_sand, on_water, table):
     assert [stroke.class_id for stroke in strokes()] == [1, 0]
     newer.page.bring_to_front()
     newer.draw((20, 300), (20, 400))
-    newer.page.get_by_role("button", name="Drop it").click()
+    newer.page.get_by_role("button", name="Discard").click()
     newer.says("All saved", where="#saved")
     newer.press("1")
     newer.scribble((30, 300), (30, 400))

@@ -80,7 +80,7 @@ def test_what_makes_no_sense_in_pythons_words(photos, quietly):
         hs.label("nowhere", block=False)
     with pytest.raises(hs.HybridSegError, match="has no image with a result beside it"):
         hs.label(photos, review=True, block=False)
-    with pytest.raises(BadUsage, match=r"^host= lets others reach the page, without encryption; add i_know=True"):
+    with pytest.raises(BadUsage, match=r"^host= lets others reach the page without encryption; add i_know=True"):
         hs.label(photos, host="0.0.0.0", block=False)
     with hs.label(photos, labels=["water"], block=False) as page:
         port = int(re.search(r":(\d+)/", page.address)[1])

@@ -81,7 +81,7 @@ export function queueHooks(page) {
       const conflict = error.kind === "conflict";
       page.messages.raise("stuck", conflict ? CONFLICT : `The stroke was not saved: ${error.message}`, [
         [conflict ? "Draw it again" : "Try again", () => page.queue.resume(true)],
-        ["Drop it", () => page.queue.resume(false)],
+        ["Discard", () => page.queue.resume(false)],
       ]);
     },
   };

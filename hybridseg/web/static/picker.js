@@ -32,7 +32,7 @@ export class ClassPicker {
     const index = point ? this.#classAt(point) : -1;
     if (index < 0) return this.#page.messages.say("Nothing is labelled here.");
     this.#page.classList.pick(index);
-    this.#page.messages.say(`You draw with ${this.#page.classList.current.name}.`);
+    this.#page.messages.say(`Now drawing: ${this.#page.classList.current.name}.`);
   }
 
   #classAt(point) {

@@ -14,7 +14,7 @@ const SELECTED = wordsFor({
   touch: "Tap the area again or Apply to draw it; Add, Remove and Drop change it.",
   keys: "Click the area again or press Enter to apply it; Shift adds, Alt removes, Esc drops it.",
 });
-const WAIT = "The areas of this view are still being computed; try again in a moment.";
+const WAIT = "The areas in this view are not ready yet; try again in a moment.";
 const ELSEWHERE = "Apply the area or drop it before you go on outside of the part in which it was chosen.";
 
 /**
