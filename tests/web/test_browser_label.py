@@ -223,7 +223,11 @@ def test_with_one_finger(label, beach, strokes, picture, on_water):
     # The list is a drawer here; all that is touched is large enough for a finger.
     assert not page.locator("#image-panel").is_visible()
     tap(page.locator("#images-toggle"), "document.querySelector('#image-panel').checkVisibility()")
+    assert page.evaluate("document.activeElement.id") != "filter", "a keyboard would cover the list"
     tap(page.locator("#images .row"), "!document.querySelector('#image-panel').checkVisibility()")
+    tap(page.locator("#pick-class"), "document.querySelector('#pick-class').ariaPressed === 'true'")
+    tab.says("Tap on the image to draw with the class")
+    assert "Two fingers" in page.locator("#help-keys").text_content()
     for width, height in ((800, 1100), (390, 844)):
         page.set_viewport_size({"width": width, "height": height})
         for button in page.locator("button:visible").all():

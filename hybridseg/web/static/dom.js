@@ -5,9 +5,14 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
-/** The words that suit the main pointer of this device: a finger, or a mouse beside a keyboard. */
+/** Whether the main pointer of this device is a finger. */
+export function isTouched() {
+  return matchMedia("(pointer: coarse)").matches;
+}
+
+/** The words that suit this device: a finger, or a mouse beside a keyboard. */
 export function wordsFor({ touch, keys }) {
-  return matchMedia("(pointer: coarse)").matches ? touch : keys;
+  return isTouched() ? touch : keys;
 }
 
 /** Make an element; `properties` are set on it, `children` are elements or text. */

@@ -2,9 +2,18 @@
 
 import { classKey } from "./classes.js";
 import { Commands } from "./commands.js";
-import { byId, enter } from "./dom.js";
+import { byId, enter, wordsFor } from "./dom.js";
 import { showWhere } from "./panel.js";
 
+// For devices where that is the main way.
+const TOUCHES = wordsFor({
+  touch: {
+    "Tap": "A dot, a corner, fill; or the area of the wand, which a second tap applies",
+    "Drag": "Draw; with the hand, move the image",
+    "Two fingers": "Move and zoom the image",
+  },
+  keys: {},
+});
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** All commands of the page by key. */
@@ -12,6 +21,7 @@ export function labelCommands(page) {
   const commands = new Commands();
   const add = (...command) => commands.add(...command);
   const resize = (steps) => page.wand.resize(steps) || (page.choice.hasWidth && page.choice.resize(steps));
+  for (const [touch, words] of Object.entries(TOUCHES)) add("By touch", [touch], words);
   for (const [tool, key] of Object.entries({ hand: "h", pen: "p", erase: "e", polygon: "g", fill: "b", wand: "a" })) {
     add("Tools", [key], { hand: "Hand", pen: "Pen", erase: "Eraser", polygon: "Polygon", fill: "Fill", wand: "Smart wand" }[tool], () =>
       page.choice.pickTool(tool),

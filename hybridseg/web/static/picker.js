@@ -1,6 +1,8 @@
 // The class picker: takes the class that is seen at a point, from a scribble or from the result.
 
-import { byId, press } from "./dom.js";
+import { byId, press, wordsFor } from "./dom.js";
+
+const PICK = `${wordsFor({ touch: "Tap", keys: "Click" })} on the image to draw with the class that is there.`;
 
 /** Picks at once with a key, or with the next click after its button was pressed. */
 export class ClassPicker {
@@ -16,7 +18,7 @@ export class ClassPicker {
   arm(armed) {
     this.armed = armed;
     press(byId("pick-class"), armed);
-    this.#page.messages.rest(armed ? "Click on the image to draw with the class that is there." : this.#page.state?.name);
+    this.#page.messages.rest(armed ? PICK : this.#page.state?.name);
     this.#page.input.updateCursor();
   }
 
