@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, WriteFailed
+from hybridseg.errors import BadInput, DiskFull, HybridSegError, MissingInput
 from hybridseg.io.damage import hush, refuse_damage
 from hybridseg.io.downloads import ask_headers, ask_length
 from hybridseg.io.geotiffs import copy_geotiff, count_room, is_copied, make_tag, measure_file, write_copy
@@ -42,7 +42,7 @@ from hybridseg.io.trusted import (
     open_trusted,
 )
 
-_WEB = re.compile(r"^/vsicurl/(https?://.*)")
+_WEB = re.compile(r"^/vsicurl(?:_streaming)?/(https?://.*)")
 # How long GDAL waits, how often it tries again, and that it neither looks for other files nor keeps what it fetched:
 # the next run may find another file of the same name.
 _SETTINGS = {
@@ -202,7 +202,7 @@ def _fetch(path: Path, target: Path) -> None:
                 raise
             home = target.parents[1]
             if shutil.disk_usage(home).free + (target.stat().st_size if target.exists() else 0) < most:
-                raise WriteFailed(
+                raise DiskFull(
                     f"{home} has no room left for a copy of {describe_source(path)}; free some space there, or set "
                     "TMPDIR to another folder"
                 ) from error

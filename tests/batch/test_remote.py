@@ -24,7 +24,7 @@ from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import count_copied, make_plan
 from hybridseg.cli.report import INTERRUPTED
-from hybridseg.errors import BadInput, MissingInput, WriteFailed
+from hybridseg.errors import BadInput, DiskFull, MissingInput
 from hybridseg.io import remote
 from hybridseg.io.images import describe_image, read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
@@ -316,6 +316,7 @@ def test_a_server_that_sends_files_only_as_a_whole(launch, tmp_path, suffix):
     port = re.search(r"port (\d+)", server.stdout.readline())[1]
     path = as_source(f"http://127.0.0.1:{port}/large{suffix}")
     assert read_shape(path) == (400, 400)
+    assert measure_copy(path) == (tmp_path / f"large{suffix}").stat().st_size
     with local_copy(path) as copy:
         assert copy.read_bytes() == (tmp_path / copy.name).read_bytes()
 
@@ -367,7 +368,7 @@ def test_an_archive_that_unpacks_to_far_more_than_an_image(tmp_path, monkeypatch
     full = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     with (
-        pytest.raises(WriteFailed, match=r"temporary has no room left for a copy of /vsizip/.*bomb\.zip/a\.png; free"),
+        pytest.raises(DiskFull, match=r"temporary has no room left for a copy of /vsizip/.*bomb\.zip/a\.png; free"),
         local_copy(as_source(f"/vsizip/{tmp_path}/bomb.zip/a.png")),
     ):
         pass
