@@ -10,8 +10,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def on_interrupt(answer: Callable[[], object]) -> Iterator[None]:
-    """Call a function each time that Ctrl-C is pressed meanwhile, and nothing more; only the main thread hears it."""
-    if threading.current_thread() is not threading.main_thread():
+    """Call a function each time that Ctrl-C is pressed meanwhile, and nothing more.
+
+    Only the main thread hears it; a program in the background of a script does not.
+    """
+    is_deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if is_deaf or threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.signal(signal.SIGINT, lambda number, frame: answer())

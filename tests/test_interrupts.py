@@ -25,6 +25,15 @@ def test_ctrl_c_is_answered_by_a_function_in_the_main_thread():
     assert pressed[2] is before
 
 
+def test_a_program_in_the_background_of_a_script_hears_no_ctrl_c():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with hold_interrupts():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_waits_for_an_import():
     done, before = False, signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), hold_interrupts():

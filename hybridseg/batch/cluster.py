@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hybridseg.batch.sending import Parcel
-from hybridseg.batch.workers import FINISHING, MOST_AHEAD, N_TRIES, check_jobs, describe_end
+from hybridseg.batch.workers import MOST_AHEAD, N_TRIES, check_jobs, describe_end, finishing
 from hybridseg.errors import BadInput, MissingInput, MissingPackage
 from hybridseg.interrupts import hold_interrupts, shield_children
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.machine import count_cores
-from hybridseg.progress import Item, say_if_slow
+from hybridseg.progress import Item
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -192,7 +192,7 @@ class Cluster:
         begun = {key for keys in self.client.processing().values() for key in keys}
         kept = [future for future in futures if future.key in begun or future.done()]
         self.client.cancel([future for future in futures if future not in kept])
-        with say_if_slow(FINISHING):
+        with finishing():
             wait(kept)
         for future in kept:
             if future.status == "finished":

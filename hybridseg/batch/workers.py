@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -29,7 +30,6 @@ MOST_AHEAD = 16
 """How many calls with large arguments are prepared ahead, at most: one for each worker that is busy."""
 N_TRIES = 3
 """How often a call is made whose process is killed."""
-FINISHING = "finishing what has begun; Ctrl-C again stops at once"
 # Seconds between two looks at whether to stop.
 _GLANCE = 0.1
 
@@ -173,7 +173,16 @@ class _Worker:
         return self._process
 
     def submit(self, function: Callable[[Any], Result], item: Any) -> Future[Result]:
-        return self._pool.submit(function, item)
+        try:
+            future = self._pool.submit(function, item)
+        except BrokenExecutor as error:
+            # It has died since it was last looked at.
+            future = Future()
+            future.set_exception(error)
+            return future
+        # Else a process that is killed while it sends a result would be waited for forever: this one could send, too.
+        self._pool._result_queue._writer.close()  # type: ignore[attr-defined]
+        return future
 
     @staticmethod
     def has_died(future: Future[Any]) -> bool:
@@ -221,7 +230,6 @@ def describe_end(exit_code: int | None) -> str:
 def _open_workers(n_jobs: int, n_items: int) -> Iterator[list[_Worker]]:
     check_jobs(n_jobs)
     workers = [_Worker(max(1, count_cores() // n_jobs)) for _ in range(min(n_jobs, n_items))]
-    is_early = True
 
     def kill() -> None:
         for worker in workers:
@@ -229,13 +237,18 @@ def _open_workers(n_jobs: int, n_items: int) -> Iterator[list[_Worker]]:
 
     try:
         yield workers
-        is_early = False
     finally:
-        told = say_if_slow(FINISHING) if is_early else nullcontext()
         # An exception would leave the processes waiting for work, and this one for them.
-        with told, on_interrupt(kill):
+        with finishing(), on_interrupt(kill):
             for worker in workers:
                 worker.stop()
+
+
+def finishing() -> AbstractContextManager[None]:
+    """Say what is waited for, if it takes long, where Ctrl-C was pressed."""
+    is_asked = isinstance(sys.exc_info()[1], KeyboardInterrupt | GeneratorExit)
+    text = "finishing what is under way; press Ctrl-C again to stop at once"
+    return say_if_slow(text) if is_asked else nullcontext()
 
 
 def check_jobs(n_jobs: int) -> None:

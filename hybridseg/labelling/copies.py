@@ -79,7 +79,7 @@ class Copies:
                     for folder in (path.parent, Path(tempfile.gettempdir())):
                         remove_leftovers(folder)
         if self.lacks(path):
-            raise MissingInput(f"{path.name} is not here: the program was stopped before it was copied; start it again")
+            raise MissingInput(f"{path.name} was not copied because the program was stopped; start the program again")
 
     def stop(self) -> None:
         """End what is being copied: a server may never answer."""

@@ -283,10 +283,7 @@ class Judging:
             raise Conflict(f"{name} has strokes already; open it for mending, and accept it there")
 
     def _drop_base(self, image_id: str) -> bool:
-        """Remove the base of an image being mended; return False, and leave it, where someone has drawn on that.
-
-        What was undone, or imported as well, goes to ``.trash``.
-        """
+        """Move the base of an image being mended to ``.trash``; return False, and leave it, where that was drawn on."""
         shelf = self.session.album.shelf
         with self.session.album.hold(image_id) as (entry, _):
             path = shelf.strokes_path(entry.path)
@@ -294,13 +291,9 @@ class Judging:
                 if entry.job is not None:
                     raise Conflict("a job is running on this image; wait for it, or cancel it")
                 log = read_strokes(path)
-                groups = {stroke.group for stroke in (*log.strokes, *log.undone)}
-                if "" in groups or shelf.has_result(entry.path):
+                if not all(stroke.group for stroke in (*log.strokes, *log.undone)) or shelf.has_result(entry.path):
                     return False
-                if len(groups) == 1 and not log.keys and not log.undone:
-                    path.unlink()
-                else:
-                    shelf.put_aside(entry.path, strokes=True)
+                shelf.put_aside(entry.path, strokes=True)
                 self._close(entry)
         return True
 

@@ -147,9 +147,13 @@ class LabelSession:
         """Open the image that the page shows first, and reduce it to the size of a screen: while the browser starts."""
         # What cannot be read is told when the page asks for it.
         with suppress(HybridSegError, MemoryError):
-            for image_id in [*self.album.entries][:1]:
+            with self.album.lock:
+                # The page may ask for another one first, whose classes must not change under the first stroke.
+                if not self.album.entries or any(entry.opened for entry in self.album.entries.values()):
+                    return
+                image_id = next(iter(self.album.entries))
                 level = max(self.describe(image_id)["levels"] - 2, 0)
-                self.draw_tile(image_id, "picture", (level, 0, 0))
+            self.draw_tile(image_id, "picture", (level, 0, 0))
 
     def find_polygon(self, image_id: str, layer: str, row: float, col: float) -> dict[str, Any] | None:
         """Return the topmost polygon of a layer around a point, whose shape `add_stroke` can replace; or None."""

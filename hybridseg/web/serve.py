@@ -28,6 +28,8 @@ from hybridseg.web.reviewing import create_comparison_app, create_review_app
 
 # A browser requests six tiles at once; previews and saves must not wait for them.
 _N_THREADS = 12
+# For the answers that are under way when it is stopped: accepting a result writes several files.
+_GRACE_SECONDS = 20
 
 
 class Page:
@@ -126,7 +128,7 @@ class Page:
                 close_idle(self._server)
         finally:
             self._stopping.set()
-        self._server.task_dispatcher.shutdown()
+        self._server.task_dispatcher.shutdown(timeout=_GRACE_SECONDS)
         serving.close_all(channels, ignore_all=True)
 
     def open_browser(self) -> None:

@@ -321,6 +321,7 @@ def test_a_server_that_sends_files_only_as_a_whole(launch, tmp_path, suffix):
         assert copy.read_bytes() == (tmp_path / copy.name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_is_asked_once(monkeypatch):
     monkeypatch.setitem(remote._SETTINGS, "GDAL_HTTP_LOW_SPEED_TIME", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from multiprocessing.connection import Connection
 
 import pytest
 
@@ -149,6 +150,24 @@ def test_a_second_interrupt_does_not_disturb_the_end_of_the_processes(monkeypatc
     assert len(seen) == 1 and seen[0] is not before and signal.getsignal(signal.SIGINT) == before
 
 
+def die_while_sending(_):
+    send = Connection._send
+
+    def send_half(self, data, *rest):
+        send(self, data[: len(data) // 2], *rest)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Connection._send = send_half
+    return bytes(100_000)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_while_it_sends_its_result_is_not_waited_for():
+    assert list(map_calls(die_while_sending, [1], n_jobs=2, on_death=lambda item, how: how)) == [
+        "was killed, probably because memory ran out"
+    ]
+
+
 @pytest.mark.slow
 def test_a_second_ctrl_c_ends_what_has_begun(launch, tmp_path):
     """Such as the question to a server that never answers."""
@@ -163,7 +182,7 @@ def test_a_second_ctrl_c_ends_what_has_begun(launch, tmp_path):
     process = launch([sys.executable, str(script)])
     assert [process.stdout.readline() for _ in range(2)] == ["begun\n"] * 2
     process.send_signal(signal.SIGINT)
-    assert process.stderr.readline() == "finishing what has begun; Ctrl-C again stops at once ...\n"
+    assert process.stderr.readline() == "finishing what is under way; press Ctrl-C again to stop at once ...\n"
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert out == "" and err.rstrip().endswith("KeyboardInterrupt") and "leaked" not in err

@@ -17,6 +17,7 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.tables import read_csv
 
 
+@pytest.mark.slow
 def test_from_scenes_to_tiles(run, tmp_path):
     assert "3 scenes of 64 x 96 pixels" in run("demo-scenes", tmp_path / "s", "--n", 3, "--size", "64x96").stdout
     result = run("split", tmp_path / "s", "-p", "0.67")

@@ -228,6 +228,7 @@ def test_transparency_is_no_other_kind_and_is_told(project):
         assert fault.problems[0].where.endswith("p05.png") and "ALPHA=NO" in fault.mend
 
 
+@pytest.mark.slow
 def test_masks_without_a_list_of_classes_are_told_once(project, run):
     (RAW / "labels.txt").unlink()
     done = run("review", "project", "--plots", 0)

@@ -61,6 +61,7 @@ def test_the_worst_and_the_best_are_shown(results, quick_charts):
         assert share == pytest.approx(i / 10 / (2 - i / 10), abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_sheet_of_the_worst_photos_by_their_dice(results, quick_charts):
     """Of p1 fewer pixels are wrong than of p5, but a class is lost and another invented: its Dice is lower."""
     labels = np.zeros((40, 60), np.uint8)

@@ -64,6 +64,7 @@ def test_they_are_listed_at_once_and_copied_when_they_are_seen(run):
     again.draw_tile(again.list_items()[2]["id"], "picture", (0, 0, 0))
 
 
+@pytest.mark.slow
 def test_ground_truth_lies_beside_the_copy_to_train_with(run):
     judging = Judging(ReviewSession(run, fetch=True))
     ids = {row["name"]: row["id"] for row in judging.list_items()}
@@ -94,6 +95,7 @@ def test_while_one_is_copied_the_list_is_shown(run, monkeypatch, act):
     assert seen
 
 
+@pytest.mark.slow
 def test_one_that_is_gone_is_told_and_the_others_are_shown(run):
     (run.parent / "all.zip").unlink()
     session = ReviewSession(run, fetch=True)
@@ -116,6 +118,7 @@ def test_a_manifest_of_others_makes_nobody_fetch_anything(run):
         ReviewSession(run)
 
 
+@pytest.mark.slow
 def test_a_crash_of_gdal_ends_no_session(run, monkeypatch):
     session = ReviewSession(run, fetch=True)
     by_name = {item["name"]: item["id"] for item in session.list_items()}

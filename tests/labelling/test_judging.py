@@ -183,7 +183,8 @@ def test_mending_by_mistake_is_taken_back(make, results):
         judging.mend(image_id)
         version = session.describe(image_id)["version"]
         undo(image_id)
-        assert decisions(judging)["a"] == left and set(results.rglob("*")) == {*before, results / LIST_NAME}
+        assert decisions(judging)["a"] == left
+        assert {path for path in results.rglob("*") if ".trash" not in path.parts} == {*before, results / LIST_NAME}
         now = session.describe(image_id)
         assert now["n_strokes"] == 0 and now["state"] == "untouched" and now["version"] > version
     judging.take_back(image_id)
@@ -216,6 +217,18 @@ def test_what_was_imported_to_mend_goes_to_the_trash(make, results):
     assert decisions(judging)["a"] is None and not (results / "a_doodles.json").exists()
     (kept,) = (results / ".trash").rglob("a_doodles.json")
     assert len(read_strokes(kept).strokes) == 6
+
+
+def test_an_import_in_the_place_of_what_was_cleared_is_never_lost(make, results):
+    judging = make()
+    image_id, session = ids(judging)["a"], judging.session
+    judging.mend(image_id)
+    with session.album.hold(image_id) as (entry, _):
+        session.album.shelf.put_aside(entry.path, strokes=True)
+        judging._close(entry)
+    session.import_labels(image_id, session.describe(image_id)["version"], results / "b_ares_96.mat")
+    judging.take_back(image_id)
+    assert len([*(results / ".trash").rglob("a_doodles.json")]) == 2
 
 
 def test_what_cannot_be_mended_stays_rejected(make, results, monkeypatch):

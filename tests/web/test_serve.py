@@ -58,6 +58,15 @@ def test_the_first_image_is_opened_while_the_browser_starts(photos):
     session.open_ahead()
 
 
+def test_an_image_that_the_page_asked_for_first_is_left_alone(photos):
+    """Another one could bring classes, and the next stroke would be refused."""
+    session, _ = open_session([photos], table=ClassTable.from_names(["water"]))
+    first, second = session.album.entries.values()
+    session.describe(second.id)
+    session.open_ahead()
+    assert second.opened and not first.opened
+
+
 def test_a_first_image_that_cannot_be_read_is_told_when_it_is_asked_for(photos):
     session, _ = open_session([photos], table=ClassTable.from_names(["water"]))
     (photos / "a.png").write_bytes(b"")
