@@ -116,7 +116,7 @@ class ClassTable:
             raise BadInput("the class list is empty; name at least one class")
         if len(self.names) > MAX_CLASSES:
             most = count_of(MAX_CLASSES, "name")
-            raise BadInput(f"a class list has at most {most}, this one has {len(self.names)}; leave some out")
+            raise BadInput(f"a class list can have at most {most}, but this one has {len(self.names)}; leave some out")
         if len(self.colors) != len(self.names):
             raise BadInput(
                 f"{count_of(len(self.names), 'class name')} but {count_of(len(self.colors), 'colour')}: give one "

@@ -172,11 +172,11 @@ class Judging:
             found = self._judge(item)
             name = item.image_path.name
             if found is None:
-                raise BadInput(f"nothing was decided about {name}")
+                raise BadInput(f"there is no decision about {name} yet")
             if found.decision == MENDED:
                 raise Conflict(f"{name} was mended by hand: withdraw or clear it on the labelling page")
             if found.decision == MENDING and not self._drop_base(image_id):
-                raise Conflict(f"{name} was drawn on to mend it: to take that back, clear it on the labelling page")
+                raise Conflict(f"you have already drawn on {name}; to stop mending it, clear it on the labelling page")
             if found.decision == ACCEPTED:
                 album = self.session.album
                 with album.hold(image_id) as (entry, _):

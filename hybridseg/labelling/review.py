@@ -32,6 +32,7 @@ from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.copies import Copies
 from hybridseg.labelling.entries import name_opaquely
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
+from hybridseg.markup import count_of
 from hybridseg.progress import Progress, no_progress
 
 _N_CONFUSIONS = 10
@@ -130,9 +131,9 @@ class ReviewSession:
             items, alone = _find_shared(folder, other, images_dir, self.copies)
             self.problems += alone
         if left_out := self.copies.left_out:
-            what = f"images on the web, in archives or read by GDAL alone are not shown ({len(left_out)})"
+            what = f"{count_of(len(left_out), 'image')} on the web, in archives or readable only by GDAL"
             advice = "add --fetch to show them, if you trust whoever made the run"
-            self.problems.insert(0, Problem(str(folder), f"{what}: {join_names(left_out)}; {advice}"))
+            self.problems.insert(0, Problem(str(folder), f"does not show {what}: {join_names(left_out)}; {advice}"))
         for item in progress(items, label="comparing"):
             try:
                 self._measure(item)

@@ -298,10 +298,8 @@ class LabelSession:
                 f"{path} has no labels for any of these images ({join_names(missing)}); looked for {what}"
             )
         if n_kept:
-            were = "was" if n_kept == 1 else "were"
-            lines.append(
-                f"{n_kept} of {len(entries)} {were} imported or drawn on before: nothing was imported for them"
-            )
+            has, them = ("has", "it") if n_kept == 1 else ("have", "them")
+            lines.append(f"{n_kept} of {len(entries)} already {has} strokes, so nothing was imported for {them}")
         return lines
 
     def measure_shares(self, image_id: str) -> list[int] | None:

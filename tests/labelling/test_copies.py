@@ -110,11 +110,11 @@ def test_a_manifest_of_others_makes_nobody_fetch_anything(run):
     session = ReviewSession(run)
     assert [item["name"] for item in session.list_items()] == ["b.png"]
     (problem,) = session.problems
-    unseen = "images on the web, in archives or read by GDAL alone are not shown (2)"
+    unseen = "does not show 2 images on the web, in archives or readable only by GDAL"
     assert str(problem).startswith(f"{run}: {unseen}: /vsizip/")
     assert str(problem).endswith("; add --fetch to show them, if you trust whoever made the run")
     (run / "b_predseg.png").unlink()
-    with pytest.raises(MissingInput, match=r"are not shown .*add --fetch"):
+    with pytest.raises(MissingInput, match=r"does not show .*add --fetch"):
         ReviewSession(run)
 
 

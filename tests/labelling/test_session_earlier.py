@@ -223,7 +223,7 @@ def test_a_folder_of_labels(session, draw, tmp_path, make_pair):
     lines = session.import_all(tmp_path)
     assert session.describe(b)["n_strokes"] == 1 and session.describe(a)["n_strokes"] == 0
     assert len(lines) == 1 and lines[0].startswith("a.png: not imported")
-    assert "1 of 2 was imported or drawn on before" in session.import_all(tmp_path)[-1]
+    assert "1 of 2 already has strokes, so nothing was imported for it" in session.import_all(tmp_path)[-1]
 
 
 def test_a_folder_without_any_label(session, tmp_path):

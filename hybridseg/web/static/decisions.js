@@ -13,7 +13,7 @@ export function markOf({ decision }) {
 
 /** Why an image cannot be seen, and so not judged, yet. */
 export function lacksPicture({ fault, here, name }) {
-  if (fault) return `${name} cannot be shown; open it again to try once more.`;
+  if (fault) return `${name} cannot be shown; open it again to retry.`;
   return here ? "" : `${name} is being copied before it can be shown.`;
 }
 
@@ -124,7 +124,7 @@ function allow(id, reason, title) {
 function whyNotAccept(item) {
   const { decision, may_accept: mayAccept, has, name } = item;
   if (mayAccept) return lacksPicture(item);
-  if (decision === "mending") return `${name} is being mended: accept it on the labelling page (M), or take that back (Z).`;
+  if (decision === "mending") return `${name} is being mended: accept it on the labelling page (M), or stop mending it (Z).`;
   if (decision === "accepted") return `${name} is accepted already.`;
   if (has.includes("manual")) return `${name} has ground truth already, which stays.`;
   return lacksResult(item) || `${name} was drawn on: accept it on the labelling page (M).`;
@@ -137,7 +137,7 @@ function whyNotReject(item) {
 
 function whyNotTakeBack({ decision, name }) {
   if (decision === "mended") return `${name} was mended by hand: withdraw or clear it on the labelling page (M).`;
-  return decision ? "" : `Nothing was decided about ${name}.`;
+  return decision ? "" : `There is no decision about ${name} yet.`;
 }
 
 function lacksResult({ has, name }) {
