@@ -39,8 +39,9 @@ _SHOWN = re.compile(
     r"transparent)=[^=@?%]*"
 )
 _SECRET = re.compile(
-    r"(?i)key|token|secret|pass|pwd|auth|cred|sig|session|user|login|expires|policy|^x-|"
-    r"^s(?:[eiprstv]|ip|pr|rt|dd|es|cid|[au]oid|k\w+)$"
+    r"(?i)(?:^|[\W_])(?:(?:api|app|access|auth|user)?(?:key|token)|(?:aws)?accesskeyid|secret|pass(?:word|wd|phrase)?|"
+    r"pwd|auth(?:orization|entication)?|cred(?:ential)?s?|sig(?:nature)?|j?session(?:id)?|user(?:name|id)?|login|expires|"
+    r"policy)(?:$|[\W_])|^x-|^s(?:[eiprstv]|ip|pr|rt|dd|es|cid|[au]oid|k[estv]|k[ot]id)$"
 )
 _HASHED = re.compile(r"\.\.\.[0-9a-f]{8}")
 # What results are not called after.

@@ -192,6 +192,21 @@ def test_layers_of_a_service_have_results_of_their_own(job, tmp_path):
         assert "t0p" not in key
 
 
+@pytest.mark.parametrize("word", ["overpass", "design", "keyword", "author", "signal", "passage", "skip", "users"])
+def test_a_word_that_only_resembles_that_of_a_key_tells_images_apart(word):
+    one, other = find(*(f"gdal:WMS:https://x.org/wms?LAYERS=a&{word}={value}" for value in "ab"))
+    assert find_key(one) != find_key(other) and result_path(one) != result_path(other)
+
+
+@pytest.mark.parametrize(
+    "word", ["apikey", "api-key", "accessToken", "user.pwd", "AWSAccessKeyId", "Expires", "X-Amz-Date", "skt"]
+)
+def test_a_key_tells_no_images_apart(word):
+    """It may be another tomorrow."""
+    one, other = find(*(f"gdal:WMS:https://x.org/wms?LAYERS=a&{word}={value}" for value in "ab"))
+    assert find_key(one) == find_key(other)
+
+
 @pytest.mark.parametrize(
     "text",
     [
