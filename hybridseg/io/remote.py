@@ -35,6 +35,7 @@ from hybridseg.io.sources import (
     needs_copy,
 )
 from hybridseg.io.trusted import (
+    GIVEN,
     find_file,
     hide_keys,
     is_endless,
@@ -251,7 +252,7 @@ def _opening(path: Path) -> Iterator[Any]:
 
 def _hide_words(text: str) -> str:
     """Return what GDAL says without keys: it may tell more of an address than its name."""
-    return re.sub(r"\S+", lambda word: hide_keys(word[0]), text)
+    return re.sub(r"\S+", lambda word: hide_keys(word[0]), GIVEN.sub(r"\1", text))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hybridseg.io.geotiffs import is_copied
 from hybridseg.io.rasters import IMAGE_SUFFIXES
-from hybridseg.io.trusted import PREFIX, as_found, find_file, hide_keys, is_trusted, place, result_stem
+from hybridseg.io.trusted import LOGIN, PREFIX, as_found, find_file, hide_keys, is_trusted, place, result_stem
 
 ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
 """What GDAL calls what it reads in archives."""
@@ -97,7 +97,7 @@ def without_key(path: Path) -> Path:
         return Path(PREFIX + hide_keys(str(path).removeprefix(PREFIX)))
     if not is_remote(path):
         return path
-    return Path(re.sub(r"(?<=:/)[^/@]*@", "", str(path).partition("?")[0]))
+    return Path(LOGIN.sub(r"\1", re.sub(r"(?i)\?[^}]*|;jsessionid=[^/?}]*", "", str(path))))
 
 
 def describe_source(path: Path) -> str:

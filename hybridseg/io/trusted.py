@@ -26,12 +26,19 @@ _MOST_NAMED, _MOST_LETTERS = 5, 80
 
 ADDRESS = re.compile(r"(?i)/vsi|\b(?:https?|ftp):/")
 """What a name of GDAL has in it where it is not of a file of this machine."""
-_LOGIN = re.compile(r"""(:/{1,2})[^/?#"]*@""")
-_GIVEN = re.compile(r"""(?i)(?<![\w/])((?:password|passwd|pwd|api_?key|token)\s*=|<UserPwd>)(?:'[^']*'|[^\s,;&"'<]*)""")
+# After a colon that no port follows a password may have a slash.
+LOGIN = re.compile(r"""(\w:/{1,2})(?:[^/?#"]*|[^/?#":]*:(?!\d*/)[^?#"<}]*)@""")
+"""What goes before the host of an address, after what is to be kept of it."""
+# Words of ODBC end at a semicolon alone.
+GIVEN = re.compile(
+    r"""(?is)(?<![\w/])((?:password|passwd|pwd|api_?key|token)\s*=|<UserPwd>)"""
+    r"""(?:'(?:\\.|[^'\\])*'?|"(?:\\.|[^"\\])*"?|(?<=pwd=)[^;&"<]*|[^\s,;&"'<]*)"""
+)
+"""A password or key that is given by its name, which is to be kept, in any text."""
 # What of such a name is that of a file.
 _SERVICE = re.compile(r"""(?:\w+:)?"?(.*?)(?:[?"#]|,\w+=|$)""")
 # Of WMTS, WMTS:https://x.org/wmts?tk=1,layer=a, the query ends before what GDAL reads itself.
-_QUERY = re.compile(r"""[?#](?:(?!,(?:layer|style|tilematrix|tilematrixset|zoom_level)=)[^"<}])*""")
+_QUERY = re.compile(r"""(?:[?#]|;(?=\w+=))(?:(?!,(?:layer|style|tilematrix|tilematrixset|zoom_level)=)[^"<}])*""")
 # Words of a query that tell images apart, and names of those that open a door, which may do so with another tomorrow.
 _SHOWN = re.compile(
     r"(?i)(?:layers?|styles?|coverage(?:id)?|identifier|typenames?|map|time|date|year|elevation|dim_\w+|bbox|crs|srs|"
@@ -97,9 +104,11 @@ def hide_keys(name: str) -> str:
     >>> hide_keys("WMS:https://me:secret@x.org/wms?LAYERS=a&token=1&tk=2")
     'WMS:https://x.org/wms?LAYERS=a&...15b27b4a'
     """
-    name = _GIVEN.sub(r"\1", name)
-    # A file of this machine may have such signs in its name.
-    return _QUERY.sub(_hide_query, _LOGIN.sub(r"\1", name)) if ADDRESS.search(name) else name
+    # A file of this machine may have such signs in its name, also one that is gone.
+    if find_file(name):
+        return name
+    name = LOGIN.sub(r"\1", GIVEN.sub(r"\1", name))
+    return _QUERY.sub(_hide_query, name) if ADDRESS.search(name) else name
 
 
 def _hide_query(found: re.Match[str]) -> str:

@@ -220,6 +220,13 @@ def test_a_key_tells_no_images_apart(word):
         "/vsicurl?pc_url_signing=yes&url=https%3A%2F%2Fx.org%2Fa.nc%3Fsig%3Dt0p",
         "PLMOSAIC:api_key=t0p,mosaic=a",
         "PG:dbname=a password='t0p t0p' table=b",
+        'PG:dbname=a password="t0p t0p" table=b',
+        r"PG:dbname=a password='a\'t0p' table=b",
+        "PG:postgresql://me:t0p@host/db",
+        "MongoDBv3:mongodb://me:t0p@host/db",
+        "MSSQL:server=a;pwd=a t0p;database=b",
+        "WMS:https://x.org/wms;jsessionid=t0p?layers=a",
+        "https://me:a/t0p@x.org/a.nc",
         "<GDAL_WMS><ServerUrl>https://x.org/?tk=t0p&amp;layers=a</ServerUrl><UserPwd>me:t0p</UserPwd></GDAL_WMS>",
     ],
 )
@@ -230,10 +237,23 @@ def test_nothing_that_opens_a_door_is_told(text):
     assert all("layers=a" in one for one in told[:3]) == ("layers=a" in text)
 
 
+def test_of_an_address_the_host_and_the_path_are_told():
+    assert describe_source(as_source("https://x.org:80/a@b.tif;jsessionid=t0p")) == "https://x.org:80/a@b.tif"
+    assert describe_source(as_source("https://me:a/t0p@x.org:80/b.tif?sig=t0p")) == "https://x.org:80/b.tif"
+
+
+def test_a_file_is_called_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my token=1.nc").touch()
+    assert describe_source(as_source("gdal:my token=1.nc")) == f"gdal:{tmp_path}/my token=1.nc"
+
+
 def test_a_message_of_gdal_tells_no_key_either(monkeypatch):
     """It may have another part of the address in it than the name."""
     (source,) = find("gdal:WMS:https://127.0.0.1:9/wms?LAYERS=a&token=t0p")
-    failure = rasterio.errors.RasterioIOError("https://127.0.0.1:9/wms?token=t0p&SERVICE=WMS does not answer")
+    failure = rasterio.errors.RasterioIOError(
+        "password='t0p t0p': https://127.0.0.1:9/wms?token=t0p&SERVICE=WMS does not answer"
+    )
     monkeypatch.setattr("hybridseg.io.remote.open_trusted", Mock(side_effect=failure))
     with pytest.raises(HybridSegError, match=r"wms\?SERVICE=WMS does not answer") as caught:
         read_shape(source)
