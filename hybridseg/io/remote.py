@@ -27,7 +27,6 @@ from hybridseg.io.images import describe_image
 from hybridseg.io.locks import own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS
 from hybridseg.io.sources import (
-    ARCHIVES,
     describe_source,
     is_remote,
     name_copy,
@@ -35,6 +34,7 @@ from hybridseg.io.sources import (
     needs_copy,
 )
 from hybridseg.io.trusted import (
+    ARCHIVES,
     GIVEN,
     find_file,
     hide_keys,

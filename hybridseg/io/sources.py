@@ -12,10 +12,8 @@ from pathlib import Path
 
 from hybridseg.io.geotiffs import is_copied
 from hybridseg.io.rasters import IMAGE_SUFFIXES
-from hybridseg.io.trusted import LOGIN, PREFIX, as_found, find_file, hide_keys, is_trusted, place, result_stem
+from hybridseg.io.trusted import ARCHIVES, LOGIN, PREFIX, as_found, find_file, hide_keys, is_trusted, place, result_stem
 
-ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
-"""What GDAL calls what it reads in archives."""
 _SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3/", "gs": "vsigs/", "az": "vsiaz/"}
 _STORES = "vsicurl|vsis3|vsigs|vsiaz|vsiadls|vsioss|vsiswift|vsihdfs|vsiwebhdfs"
 _REMOTE = re.compile(rf"^(/({ARCHIVES}|{_STORES})/|{PREFIX})")
@@ -78,7 +76,7 @@ def name_for_gdal(path: Path) -> str:
     >>> name_for_gdal(as_source("/vsizip//vsicurl/https://x.org/a.zip/b.tif"))
     '/vsizip//vsicurl/https://x.org/a.zip/b.tif'
     """
-    text = re.sub(rf"/({ARCHIVES})/(?![/{{])", r"/\1//", str(path).removeprefix(PREFIX))
+    text = re.sub(rf"/({ARCHIVES})(?=/[^/{{])", r"/\1/", str(path).removeprefix(PREFIX))
     # HDF5:"a.h5"://group.
     return re.sub(r"""((?:https?|ftp):|":)/(?!/)""", r"\1//", text)
 

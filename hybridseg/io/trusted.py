@@ -19,8 +19,16 @@ from hybridseg.errors import BadInput
 from hybridseg.io.rasters import quiet_rasterio
 
 PREFIX = "gdal:"
-# A part of a file, NETCDF:"depth.nc":elevation or GTIFF_DIR:2:a.tif, and what of its name is kept.
-_PARTS = [re.compile(rf'(\w+)((?::[^":]+){{{n}}}:)("?)([^":]+)"?(:.*)?') for n in range(3)]
+ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
+"""What GDAL calls what it reads in archives."""
+_OUTER = re.compile(rf"^(?:/(?:{ARCHIVES})/\{{?|/vsisubfile/[^,/]*,)+")
+# A part of a file, NETCDF:"depth.nc":elevation or GTIFF_DIR:2:a.tif, and what of its name is kept. Colons may be in a
+# file in quotation marks, or at the end.
+_PARTS = [
+    re.compile(rf'(\w+)((?::[^":]+){{{n}}}:)("?)(?!//)({file})\3(:.*)?')
+    for n in range(3)
+    for file in ('[^":]+', '[^"]+')
+]
 _UNKEPT = re.compile(r"[^-.\w]+")
 _MOST_NAMED, _MOST_LETTERS = 5, 80
 
@@ -71,7 +79,8 @@ def place(name: str) -> str:
         driver, middle, sign, file, rest = part.groups(default="")
         path = str(Path(file).absolute())
         # Not all drivers take signs of quotation; without them no path has the double slash of ://group.
-        sign = '"' if middle == ":" and (":" in path or rest.startswith(":/")) else sign
+        is_split = ":" in path or rest.startswith(":/")
+        sign = '"' if is_split and (rest or middle == ":") else sign
         return f"{driver}{middle}{sign}{path}{sign}{rest}"
     return str(Path(name).absolute()) if os.path.lexists(name) else name
 
@@ -151,7 +160,7 @@ def find_file(name: str) -> Path | None:
 
 def is_endless(name: str) -> bool:
     """Return whether GDAL would wait forever for what a name stands for: a pipe, a device, or what is typed."""
-    path = find_file(name) or Path("/", re.sub(r"^(?:/vsi\w+/+\{?)+", "", name))
+    path = find_file(name) or Path(_OUTER.sub("", name).partition("}")[0])
     # In an archive it lies below one.
     there = next(filter(os.path.exists, (path, *path.parents)))
     return not (there.is_file() or there.is_dir()) or "/vsistdin" in name

@@ -21,6 +21,7 @@ from hybridseg.io.pairing import find_images
 from hybridseg.io.rasters import read_georeference
 from hybridseg.io.remote import find_tag, local_copy, read_shape
 from hybridseg.io.sources import as_source, describe_source, is_remote, name_for_gdal, result_path, without_key
+from hybridseg.io.trusted import is_endless
 
 PLACE = from_origin(500_000, 4_000_000, 2, 2)
 
@@ -107,6 +108,20 @@ def test_a_part_may_be_named_before_its_file(write, tmp_path, monkeypatch):
     for source, stem in zip(sources, ("pages_1", "photo_0"), strict=True):
         with local_copy(source) as path:
             assert path.stem == stem and np.array_equal(read_image(path), values)
+
+
+def test_a_folder_may_have_a_colon(write, tmp_path, monkeypatch):
+    (tmp_path / "a:b").mkdir()
+    write("a:b/many.nc", "netCDF", n_bands=2, FORMAT="NC4")
+    values = write("a:b/pages.tif", "GTiff")
+    monkeypatch.chdir("a:b")
+    *parts, page = find("gdal:NETCDF:many.nc:Band1", 'gdal:HDF5:"many.nc"://Band2', "gdal:GTIFF_DIR:1:pages.tif")
+    assert all(map(find_tag, (*parts, page)))
+    monkeypatch.chdir("/")
+    assert [result_path(part).stem for part in (*parts, page)] == ["many_Band1", "many_Band2", "pages_1"]
+    assert [read_shape(part) for part in parts] == [(6, 8)] * 2
+    with local_copy(page) as path:
+        assert np.array_equal(read_image(path), values)
 
 
 def test_a_pattern_and_a_list_stand_for_files(write, tmp_path):
@@ -273,7 +288,9 @@ def test_what_gdal_cannot_read_is_a_problem_of_that_image(write, survey, tmp_pat
 
 @pytest.mark.parametrize(
     "name", ["gdal:pipe.nc", 'gdal:NETCDF:"pipe.nc":depth', "gdal:link.nc", "gdal:/vsizip/pipe.nc/a.tif",
-             "/vsizip/pipe.nc/a.tif", "/vsitar/pipe.nc/a.tif", "gdal:/dev/zero", "gdal:/vsistdin/"],
+             "/vsizip/pipe.nc/a.tif", "/vsitar/pipe.nc/a.tif", "gdal:/dev/zero", "gdal:/vsistdin/",
+             "/vsizip/{/dev/stdin}/a.tif", "/vsizip/{pipe.nc}/a.tif", "/vsizip//vsigzip//dev/zero/a.tif",
+             "gdal:/vsisubfile/0_10,/dev/zero"],
 )  # fmt: skip
 def test_a_pipe_is_refused_at_once(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
@@ -282,6 +299,12 @@ def test_a_pipe_is_refused_at_once(tmp_path, monkeypatch, name):
     (source,) = find(name)
     with pytest.raises(BadInput, match=r"^\S+ is a pipe or device, not a file; save what comes from it first$"):
         read_shape(source)
+
+
+def test_a_store_is_no_folder_of_this_machine():
+    """Its names may be those of devices here."""
+    for name in ("s3://dev/zero/a.tif", "gdal:s3://dev/zero", "/vsizip/vsis3/dev/zero/a.tif"):
+        assert not is_endless(name_for_gdal(as_source(name)))
 
 
 def test_a_folder_is_read_where_it_is_an_image(write, tmp_path):
