@@ -1,7 +1,8 @@
 """What a user names as an image: a file of this machine, or what is copied before it is read.
 
 What is no file of this machine is named as GDAL names it, ``/vsicurl/https://...``, ``/vsis3/...``, ``/vsizip/...``, or
-by its address; and what only GDAL knows how to open as ``gdal:NAME``. Nothing is opened here.
+by its address; and what only GDAL knows how to open as ``gdal:NAME``. No more is read here than the first bytes of a
+file of this machine whose name does not say what it is.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _OUTER = re.compile(rf"^(?:/(?:{ARCHIVES})/\{{?|/vsisubfile/[^,/]*,)+")
 # A part of a file, NETCDF:"depth.nc":elevation or GTIFF_DIR:2:a.tif, and what of its name is kept. Colons may be in a
 # file in quotation marks, or at the end.
 _PARTS = [
-    re.compile(rf'(\w+)((?::[^":]+){{{n}}}:)("?)(?!//)({file})\3(:.*)?')
+    re.compile(rf'(?s)(\w+)((?::[^":]+){{{n}}}:)("?)(?!//)({file})\3(:.*)?')
     for n in range(3)
     for file in ('[^":]+', '[^"]+')
 ]

@@ -149,7 +149,7 @@ def test_what_is_not_there_is_told_plainly(survey, tmp_path):
     shutil.make_archive(str(tmp_path / "all"), "zip", tmp_path, ".")
     for name in ("all.zip/nowhere", "nope.zip"):
         with (
-            pytest.raises(MissingInput, match=rf"{name} cannot be fetched \(there is nothing of this name\); see that"),
+            pytest.raises(MissingInput, match=rf"{name} cannot be fetched \(there is nothing by that name\); check"),
             local_copy(as_source(f"/vsizip/{tmp_path}/{name}")),
         ):
             pass

@@ -1,6 +1,7 @@
 """What GDAL opens by itself, where a person says so: `gdal:depth.nc`."""
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -21,7 +22,7 @@ from hybridseg.io.pairing import find_images
 from hybridseg.io.rasters import read_georeference
 from hybridseg.io.remote import find_tag, local_copy, read_shape
 from hybridseg.io.sources import as_source, describe_source, is_remote, name_for_gdal, result_path, without_key
-from hybridseg.io.trusted import is_endless
+from hybridseg.io.trusted import hide_keys, is_endless
 
 PLACE = from_origin(500_000, 4_000_000, 2, 2)
 
@@ -297,8 +298,17 @@ def test_a_pipe_is_refused_at_once(tmp_path, monkeypatch, name):
     os.mkfifo("pipe.nc")
     Path("link.nc").symlink_to("pipe.nc")
     (source,) = find(name)
-    with pytest.raises(BadInput, match=r"^\S+ is a pipe or device, not a file; save what comes from it first$"):
+    with pytest.raises(BadInput, match=r"^\S+ is a pipe or a device, not a file; save its output to a file first$"):
         read_shape(source)
+
+
+@pytest.mark.parametrize("text", ["a:", ":", "a:/b:c", "https:/", "password='", ";a=", "/vsizip/", '"', "&a", "@"])
+def test_no_text_takes_long(text):
+    """No pattern searches it again from each of its letters."""
+    began = time.monotonic()
+    for end in ("", '\n"'):
+        hide_keys(f"a:{text * (20_000 // len(text))}{end}")
+    assert time.monotonic() - began < 5
 
 
 def test_a_store_is_no_folder_of_this_machine():
@@ -313,7 +323,7 @@ def test_a_folder_is_read_where_it_is_an_image(write, tmp_path):
     source, empty = find("gdal:depth.zarr", "gdal:empty/")
     with local_copy(source) as path:
         assert np.array_equal(read_image(path), values)
-    with pytest.raises(BadInput, match=r"empty cannot be read by GDAL \(.*\); see that it is there"):
+    with pytest.raises(BadInput, match=r"empty cannot be read by GDAL \(.*\); check that it exists"):
         read_shape(empty)
 
 
