@@ -27,7 +27,6 @@ from hybridseg.io.images import describe_image
 from hybridseg.io.locks import own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS
 from hybridseg.io.sources import (
-    ARCHIVES,
     describe_source,
     is_remote,
     name_copy,
@@ -35,6 +34,8 @@ from hybridseg.io.sources import (
     needs_copy,
 )
 from hybridseg.io.trusted import (
+    ARCHIVES,
+    GIVEN,
     find_file,
     hide_keys,
     is_endless,
@@ -222,22 +223,22 @@ def _asking(path: Path) -> Iterator[str]:
 
     name = name_for_gdal(path)
     if is_endless(name):
-        raise BadInput(f"{describe_source(path)} is a pipe or device, not a file; save what comes from it first")
+        raise BadInput(f"{describe_source(path)} is a pipe or a device, not a file; save its output to a file first")
     with rasterio.Env(**_SETTINGS), hush(NotGeoreferencedWarning):
         try:
             yield name
         except (RasterioError, CPLE_BaseError) as error:
             text = " ".join(_hide_words(str(error).replace(name, "it")).split())
-            text = "there is nothing of this name" if text.startswith(_ABSENT) else text
+            text = "there is nothing by that name" if text.startswith(_ABSENT) else text
             # GDAL reads what is in a tar archive, but copies nothing out of it.
-            remedy = "unpack the archive" if name.startswith("/vsitar/") else "see that it is there and can be read"
+            remedy = "unpack the archive" if name.startswith("/vsitar/") else "check that it exists and can be read"
             raise MissingInput(f"{describe_source(path)} cannot be fetched ({text}); {remedy}") from error
 
 
 @contextmanager
 def _opening(path: Path) -> Iterator[Any]:
     """Yield the open dataset of what GDAL is trusted with."""
-    remedy = "see that it is there, and that this GDAL knows its format"
+    remedy = "check that it exists and that this GDAL can read its format"
     try:
         with (
             _asking(path) as name,
@@ -251,7 +252,7 @@ def _opening(path: Path) -> Iterator[Any]:
 
 def _hide_words(text: str) -> str:
     """Return what GDAL says without keys: it may tell more of an address than its name."""
-    return re.sub(r"\S+", lambda word: hide_keys(word[0]), text)
+    return re.sub(r"\S+", lambda word: hide_keys(word[0]), GIVEN.sub(r"\1", text))
 
 
 @contextmanager

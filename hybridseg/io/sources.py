@@ -1,7 +1,8 @@
 """What a user names as an image: a file of this machine, or what is copied before it is read.
 
 What is no file of this machine is named as GDAL names it, ``/vsicurl/https://...``, ``/vsis3/...``, ``/vsizip/...``, or
-by its address; and what only GDAL knows how to open as ``gdal:NAME``. Nothing is opened here.
+by its address; and what only GDAL knows how to open as ``gdal:NAME``. No more is read here than the first bytes of a
+file of this machine whose name does not say what it is.
 """
 
 from __future__ import annotations
@@ -12,10 +13,8 @@ from pathlib import Path
 
 from hybridseg.io.geotiffs import is_copied
 from hybridseg.io.rasters import IMAGE_SUFFIXES
-from hybridseg.io.trusted import PREFIX, as_found, find_file, hide_keys, is_trusted, place, result_stem
+from hybridseg.io.trusted import ARCHIVES, LOGIN, PREFIX, as_found, find_file, hide_keys, is_trusted, place, result_stem
 
-ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
-"""What GDAL calls what it reads in archives."""
 _SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3/", "gs": "vsigs/", "az": "vsiaz/"}
 _STORES = "vsicurl|vsis3|vsigs|vsiaz|vsiadls|vsioss|vsiswift|vsihdfs|vsiwebhdfs"
 _REMOTE = re.compile(rf"^(/({ARCHIVES}|{_STORES})/|{PREFIX})")
@@ -78,7 +77,7 @@ def name_for_gdal(path: Path) -> str:
     >>> name_for_gdal(as_source("/vsizip//vsicurl/https://x.org/a.zip/b.tif"))
     '/vsizip//vsicurl/https://x.org/a.zip/b.tif'
     """
-    text = re.sub(rf"/({ARCHIVES})/(?![/{{])", r"/\1//", str(path).removeprefix(PREFIX))
+    text = re.sub(rf"/({ARCHIVES})(?=/[^/{{])", r"/\1/", str(path).removeprefix(PREFIX))
     # HDF5:"a.h5"://group.
     return re.sub(r"""((?:https?|ftp):|":)/(?!/)""", r"\1//", text)
 
@@ -97,7 +96,7 @@ def without_key(path: Path) -> Path:
         return Path(PREFIX + hide_keys(str(path).removeprefix(PREFIX)))
     if not is_remote(path):
         return path
-    return Path(re.sub(r"(?<=:/)[^/@]*@", "", str(path).partition("?")[0]))
+    return Path(LOGIN.sub(r"\1", re.sub(r"(?i)\?[^}]*|;jsessionid=[^/?}]*", "", str(path))))
 
 
 def describe_source(path: Path) -> str:

@@ -19,19 +19,34 @@ from hybridseg.errors import BadInput
 from hybridseg.io.rasters import quiet_rasterio
 
 PREFIX = "gdal:"
-# A part of a file, NETCDF:"depth.nc":elevation or GTIFF_DIR:2:a.tif, and what of its name is kept.
-_PARTS = [re.compile(rf'(\w+)((?::[^":]+){{{n}}}:)("?)([^":]+)"?(:.*)?') for n in range(3)]
+ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
+"""What GDAL calls what it reads in archives."""
+_OUTER = re.compile(rf"^(?:/(?:{ARCHIVES})/\{{?|/vsisubfile/[^,/]*,)+")
+# A part of a file, NETCDF:"depth.nc":elevation or GTIFF_DIR:2:a.tif, and what of its name is kept. Colons may be in a
+# file in quotation marks, or at the end.
+_PARTS = [
+    re.compile(rf'(?s)(\w+)((?::[^":]+){{{n}}}:)("?)(?!//)({file})\3(:.*)?')
+    for n in range(3)
+    for file in ('[^":]+', '[^"]+')
+]
 _UNKEPT = re.compile(r"[^-.\w]+")
 _MOST_NAMED, _MOST_LETTERS = 5, 80
 
 ADDRESS = re.compile(r"(?i)/vsi|\b(?:https?|ftp):/")
 """What a name of GDAL has in it where it is not of a file of this machine."""
-_LOGIN = re.compile(r"""(:/{1,2})[^/?#"]*@""")
-_GIVEN = re.compile(r"""(?i)(?<![\w/])((?:password|passwd|pwd|api_?key|token)\s*=|<UserPwd>)(?:'[^']*'|[^\s,;&"'<]*)""")
+# After a colon that no port follows a password may have a slash.
+LOGIN = re.compile(r"""(\w:/{1,2})(?:[^/?#"]*|[^/?#":]*:(?!\d*/)[^?#"<}]*)@""")
+"""What goes before the host of an address, after what is to be kept of it."""
+# Words of ODBC end at a semicolon alone.
+GIVEN = re.compile(
+    r"""(?is)(?<![\w/])((?:password|passwd|pwd|api_?key|token)\s*=|<UserPwd>)"""
+    r"""(?:'(?:\\.|[^'\\])*'?|"(?:\\.|[^"\\])*"?|(?<=pwd=)[^;&"<]*|[^\s,;&"'<]*)"""
+)
+"""A password or key that is given by its name, which is to be kept, in any text."""
 # What of such a name is that of a file.
 _SERVICE = re.compile(r"""(?:\w+:)?"?(.*?)(?:[?"#]|,\w+=|$)""")
 # Of WMTS, WMTS:https://x.org/wmts?tk=1,layer=a, the query ends before what GDAL reads itself.
-_QUERY = re.compile(r"""[?#](?:(?!,(?:layer|style|tilematrix|tilematrixset|zoom_level)=)[^"<}])*""")
+_QUERY = re.compile(r"""(?:[?#]|;(?=\w+=))(?:(?!,(?:layer|style|tilematrix|tilematrixset|zoom_level)=)[^"<}])*""")
 # Words of a query that tell images apart, and names of those that open a door, which may do so with another tomorrow.
 _SHOWN = re.compile(
     r"(?i)(?:layers?|styles?|coverage(?:id)?|identifier|typenames?|map|time|date|year|elevation|dim_\w+|bbox|crs|srs|"
@@ -39,8 +54,9 @@ _SHOWN = re.compile(
     r"transparent)=[^=@?%]*"
 )
 _SECRET = re.compile(
-    r"(?i)key|token|secret|pass|pwd|auth|cred|sig|session|user|login|expires|policy|^x-|"
-    r"^s(?:[eiprstv]|ip|pr|rt|dd|es|cid|[au]oid|k\w+)$"
+    r"(?i)(?:^|[\W_])(?:(?:api|app|access|auth|user)?(?:key|token)|(?:aws)?accesskeyid|secret|pass(?:word|wd|phrase)?|"
+    r"pwd|auth(?:orization|entication)?|cred(?:ential)?s?|sig(?:nature)?|j?session(?:id)?|user(?:name|id)?|login|expires|"
+    r"policy)(?:$|[\W_])|^x-|^s(?:[eiprstv]|ip|pr|rt|dd|es|cid|[au]oid|k[estv]|k[ot]id)$"
 )
 _HASHED = re.compile(r"\.\.\.[0-9a-f]{8}")
 # What results are not called after.
@@ -63,7 +79,8 @@ def place(name: str) -> str:
         driver, middle, sign, file, rest = part.groups(default="")
         path = str(Path(file).absolute())
         # Not all drivers take signs of quotation; without them no path has the double slash of ://group.
-        sign = '"' if middle == ":" and (":" in path or rest.startswith(":/")) else sign
+        is_split = ":" in path or rest.startswith(":/")
+        sign = '"' if is_split and (rest or middle == ":") else sign
         return f"{driver}{middle}{sign}{path}{sign}{rest}"
     return str(Path(name).absolute()) if os.path.lexists(name) else name
 
@@ -96,9 +113,11 @@ def hide_keys(name: str) -> str:
     >>> hide_keys("WMS:https://me:secret@x.org/wms?LAYERS=a&token=1&tk=2")
     'WMS:https://x.org/wms?LAYERS=a&...15b27b4a'
     """
-    name = _GIVEN.sub(r"\1", name)
-    # A file of this machine may have such signs in its name.
-    return _QUERY.sub(_hide_query, _LOGIN.sub(r"\1", name)) if ADDRESS.search(name) else name
+    # A file of this machine may have such signs in its name, also one that is gone.
+    if find_file(name):
+        return name
+    name = LOGIN.sub(r"\1", GIVEN.sub(r"\1", name))
+    return _QUERY.sub(_hide_query, name) if ADDRESS.search(name) else name
 
 
 def _hide_query(found: re.Match[str]) -> str:
@@ -141,7 +160,7 @@ def find_file(name: str) -> Path | None:
 
 def is_endless(name: str) -> bool:
     """Return whether GDAL would wait forever for what a name stands for: a pipe, a device, or what is typed."""
-    path = find_file(name) or Path("/", re.sub(r"^(?:/vsi\w+/+\{?)+", "", name))
+    path = find_file(name) or Path(_OUTER.sub("", name).partition("}")[0])
     # In an archive it lies below one.
     there = next(filter(os.path.exists, (path, *path.parents)))
     return not (there.is_file() or there.is_dir()) or "/vsistdin" in name

@@ -21,7 +21,7 @@ import pytest
 
 from hybridseg.apply import make_job
 from hybridseg.batch.jobs import Outputs, run_jobs
-from hybridseg.batch.manifest import Manifest
+from hybridseg.batch.manifest import Manifest, find_key
 from hybridseg.batch.plan import count_copied, make_plan
 from hybridseg.cli.report import INTERRUPTED
 from hybridseg.errors import BadInput, DiskFull, MissingInput
@@ -30,7 +30,7 @@ from hybridseg.io.images import describe_image, read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import find_images
 from hybridseg.io.remote import ask_shapes, ask_tags, find_tag, local_copy, measure_copy, read_shape
-from hybridseg.io.sources import as_source, is_remote
+from hybridseg.io.sources import as_source, is_remote, name_copy
 
 VRT = """<VRTDataset rasterXSize="8" rasterYSize="6"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>
 <SourceFilename>{}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"""
@@ -128,6 +128,12 @@ def test_an_archive_and_a_folder_in_it_stand_for_their_images(survey, tmp_path):
         find(all_of_it)
 
 
+def test_images_in_an_archive_with_a_signed_address_are_told_apart():
+    one, other = (as_source(f"/vsizip/{{/vsicurl/https://x.org/a.zip?sig=1/2}}/{name}.tif") for name in "bc")
+    assert find_key(one) == "/vsizip/{/vsicurl/https://x.org/a.zip}/b.tif"
+    assert find_key(one) != find_key(other) and (name_copy(one), name_copy(other)) == ("b.tif", "c.tif")
+
+
 def test_images_of_one_name_in_an_archive_do_not_replace_each_other(web, survey, tmp_path):
     with zipfile.ZipFile(tmp_path / "survey.zip", "w") as archive:
         for folder in ("north", "south"):
@@ -143,7 +149,7 @@ def test_what_is_not_there_is_told_plainly(survey, tmp_path):
     shutil.make_archive(str(tmp_path / "all"), "zip", tmp_path, ".")
     for name in ("all.zip/nowhere", "nope.zip"):
         with (
-            pytest.raises(MissingInput, match=rf"{name} cannot be fetched \(there is nothing of this name\); see that"),
+            pytest.raises(MissingInput, match=rf"{name} cannot be fetched \(there is nothing by that name\); check"),
             local_copy(as_source(f"/vsizip/{tmp_path}/{name}")),
         ):
             pass

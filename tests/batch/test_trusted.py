@@ -1,6 +1,7 @@
 """What GDAL opens by itself, where a person says so: `gdal:depth.nc`."""
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -21,6 +22,7 @@ from hybridseg.io.pairing import find_images
 from hybridseg.io.rasters import read_georeference
 from hybridseg.io.remote import find_tag, local_copy, read_shape
 from hybridseg.io.sources import as_source, describe_source, is_remote, name_for_gdal, result_path, without_key
+from hybridseg.io.trusted import hide_keys, is_endless
 
 PLACE = from_origin(500_000, 4_000_000, 2, 2)
 
@@ -109,6 +111,20 @@ def test_a_part_may_be_named_before_its_file(write, tmp_path, monkeypatch):
             assert path.stem == stem and np.array_equal(read_image(path), values)
 
 
+def test_a_folder_may_have_a_colon(write, tmp_path, monkeypatch):
+    (tmp_path / "a:b").mkdir()
+    write("a:b/many.nc", "netCDF", n_bands=2, FORMAT="NC4")
+    values = write("a:b/pages.tif", "GTiff")
+    monkeypatch.chdir("a:b")
+    *parts, page = find("gdal:NETCDF:many.nc:Band1", 'gdal:HDF5:"many.nc"://Band2', "gdal:GTIFF_DIR:1:pages.tif")
+    assert all(map(find_tag, (*parts, page)))
+    monkeypatch.chdir("/")
+    assert [result_path(part).stem for part in (*parts, page)] == ["many_Band1", "many_Band2", "pages_1"]
+    assert [read_shape(part) for part in parts] == [(6, 8)] * 2
+    with local_copy(page) as path:
+        assert np.array_equal(read_image(path), values)
+
+
 def test_a_pattern_and_a_list_stand_for_files(write, tmp_path):
     for name in ("a.asc", "b.asc"):
         write(name, "AAIGrid", dtype="float32")
@@ -192,6 +208,21 @@ def test_layers_of_a_service_have_results_of_their_own(job, tmp_path):
         assert "t0p" not in key
 
 
+@pytest.mark.parametrize("word", ["overpass", "design", "keyword", "author", "signal", "passage", "skip", "users"])
+def test_a_word_that_only_resembles_that_of_a_key_tells_images_apart(word):
+    one, other = find(*(f"gdal:WMS:https://x.org/wms?LAYERS=a&{word}={value}" for value in "ab"))
+    assert find_key(one) != find_key(other) and result_path(one) != result_path(other)
+
+
+@pytest.mark.parametrize(
+    "word", ["apikey", "api-key", "accessToken", "user.pwd", "AWSAccessKeyId", "Expires", "X-Amz-Date", "skt"]
+)
+def test_a_key_tells_no_images_apart(word):
+    """It may be another tomorrow."""
+    one, other = find(*(f"gdal:WMS:https://x.org/wms?LAYERS=a&{word}={value}" for value in "ab"))
+    assert find_key(one) == find_key(other)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -205,6 +236,13 @@ def test_layers_of_a_service_have_results_of_their_own(job, tmp_path):
         "/vsicurl?pc_url_signing=yes&url=https%3A%2F%2Fx.org%2Fa.nc%3Fsig%3Dt0p",
         "PLMOSAIC:api_key=t0p,mosaic=a",
         "PG:dbname=a password='t0p t0p' table=b",
+        'PG:dbname=a password="t0p t0p" table=b',
+        r"PG:dbname=a password='a\'t0p' table=b",
+        "PG:postgresql://me:t0p@host/db",
+        "MongoDBv3:mongodb://me:t0p@host/db",
+        "MSSQL:server=a;pwd=a t0p;database=b",
+        "WMS:https://x.org/wms;jsessionid=t0p?layers=a",
+        "https://me:a/t0p@x.org/a.nc",
         "<GDAL_WMS><ServerUrl>https://x.org/?tk=t0p&amp;layers=a</ServerUrl><UserPwd>me:t0p</UserPwd></GDAL_WMS>",
     ],
 )
@@ -215,10 +253,23 @@ def test_nothing_that_opens_a_door_is_told(text):
     assert all("layers=a" in one for one in told[:3]) == ("layers=a" in text)
 
 
+def test_of_an_address_the_host_and_the_path_are_told():
+    assert describe_source(as_source("https://x.org:80/a@b.tif;jsessionid=t0p")) == "https://x.org:80/a@b.tif"
+    assert describe_source(as_source("https://me:a/t0p@x.org:80/b.tif?sig=t0p")) == "https://x.org:80/b.tif"
+
+
+def test_a_file_is_called_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my token=1.nc").touch()
+    assert describe_source(as_source("gdal:my token=1.nc")) == f"gdal:{tmp_path}/my token=1.nc"
+
+
 def test_a_message_of_gdal_tells_no_key_either(monkeypatch):
     """It may have another part of the address in it than the name."""
     (source,) = find("gdal:WMS:https://127.0.0.1:9/wms?LAYERS=a&token=t0p")
-    failure = rasterio.errors.RasterioIOError("https://127.0.0.1:9/wms?token=t0p&SERVICE=WMS does not answer")
+    failure = rasterio.errors.RasterioIOError(
+        "password='t0p t0p': https://127.0.0.1:9/wms?token=t0p&SERVICE=WMS does not answer"
+    )
     monkeypatch.setattr("hybridseg.io.remote.open_trusted", Mock(side_effect=failure))
     with pytest.raises(HybridSegError, match=r"wms\?SERVICE=WMS does not answer") as caught:
         read_shape(source)
@@ -238,15 +289,32 @@ def test_what_gdal_cannot_read_is_a_problem_of_that_image(write, survey, tmp_pat
 
 @pytest.mark.parametrize(
     "name", ["gdal:pipe.nc", 'gdal:NETCDF:"pipe.nc":depth', "gdal:link.nc", "gdal:/vsizip/pipe.nc/a.tif",
-             "/vsizip/pipe.nc/a.tif", "/vsitar/pipe.nc/a.tif", "gdal:/dev/zero", "gdal:/vsistdin/"],
+             "/vsizip/pipe.nc/a.tif", "/vsitar/pipe.nc/a.tif", "gdal:/dev/zero", "gdal:/vsistdin/",
+             "/vsizip/{/dev/stdin}/a.tif", "/vsizip/{pipe.nc}/a.tif", "/vsizip//vsigzip//dev/zero/a.tif",
+             "gdal:/vsisubfile/0_10,/dev/zero"],
 )  # fmt: skip
 def test_a_pipe_is_refused_at_once(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe.nc")
     Path("link.nc").symlink_to("pipe.nc")
     (source,) = find(name)
-    with pytest.raises(BadInput, match=r"^\S+ is a pipe or device, not a file; save what comes from it first$"):
+    with pytest.raises(BadInput, match=r"^\S+ is a pipe or a device, not a file; save its output to a file first$"):
         read_shape(source)
+
+
+@pytest.mark.parametrize("text", ["a:", ":", "a:/b:c", "https:/", "password='", ";a=", "/vsizip/", '"', "&a", "@"])
+def test_no_text_takes_long(text):
+    """No pattern searches it again from each of its letters."""
+    began = time.monotonic()
+    for end in ("", '\n"'):
+        hide_keys(f"a:{text * (20_000 // len(text))}{end}")
+    assert time.monotonic() - began < 5
+
+
+def test_a_store_is_no_folder_of_this_machine():
+    """Its names may be those of devices here."""
+    for name in ("s3://dev/zero/a.tif", "gdal:s3://dev/zero", "/vsizip/vsis3/dev/zero/a.tif"):
+        assert not is_endless(name_for_gdal(as_source(name)))
 
 
 def test_a_folder_is_read_where_it_is_an_image(write, tmp_path):
@@ -255,7 +323,7 @@ def test_a_folder_is_read_where_it_is_an_image(write, tmp_path):
     source, empty = find("gdal:depth.zarr", "gdal:empty/")
     with local_copy(source) as path:
         assert np.array_equal(read_image(path), values)
-    with pytest.raises(BadInput, match=r"empty cannot be read by GDAL \(.*\); see that it is there"):
+    with pytest.raises(BadInput, match=r"empty cannot be read by GDAL \(.*\); check that it exists"):
         read_shape(empty)
 
 
