@@ -213,7 +213,7 @@ def estimate_survey(
         reason = problems[0] if problems else "none of them can be read"
         raise BadInput(f"no image could be tried: {reason}; give others")
     n_bytes = sum(
-        measure_copy(image) if needs_copy(image) else image.stat().st_size
+        measure_copy(image)[0] if needs_copy(image) else image.stat().st_size
         for image, size in zip(images, sizes, strict=True)
         if size
     )

@@ -121,6 +121,12 @@ def segment(console: Console, **settings: Any) -> None:
                 f"{settings['out_dir']} has {describe_bytes(free)} free, and the results may need "
                 f"{describe_bytes(n_bytes)}, by the sizes of the images"
             )
+        temporary = Path(tempfile.gettempdir())
+        if not is_joined and plan.copied_bytes > (free := measure_free(temporary)):
+            console.warn(
+                f"{temporary} has {describe_bytes(free)} free, and temporary copies of images may need up to "
+                f"{describe_bytes(plan.copied_bytes)}, by the sizes of the images"
+            )
         if plan.n_replaced:
             console.say(f"{_tell_replaced(plan)}; give another --out to keep them")
         refused = {images[i]: problem for i, problem in list_tasks(images, job, manifest)[1].items()}
@@ -186,12 +192,14 @@ def _plan(
     paths, fingerprint = [path for _, path in left], job.fingerprint()
     plan = make_plan(paths, n_done, manifest, job=fingerprint, n_workers=n_workers, with_figures=settings["figures"])
     shared = divide_tasks(left, job, n_workers)[1]
+    copied = count_copied(paths, 1 if settings["scheduler"] or settings["scheduler_file"] else n_workers)
     plan = replace(
         plan,
         n_shared=len(shared),
         n_replaced=count_replaced(paths, manifest, job=fingerprint),
         kept_bytes=count_kept(shared, job, n_workers),
-        copied_bytes=count_copied(paths, 1 if settings["scheduler"] or settings["scheduler_file"] else n_workers),
+        copied_bytes=copied[0],
+        known_bytes=copied[1],
     )
     return plan, [*problems.values(), *failed.values()]
 

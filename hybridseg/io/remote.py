@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput, DiskFull, HybridSegError, MissingInput
+from hybridseg.io.archives import measure_archived
 from hybridseg.io.damage import hush, refuse_damage
 from hybridseg.io.downloads import ask_headers, ask_length
 from hybridseg.io.geotiffs import copy_geotiff, count_room, is_copied, make_tag, measure_file, write_copy
@@ -111,16 +112,18 @@ def read_shape(path: Path) -> tuple[int, int]:
     return _ask_size(path)[0]
 
 
-def measure_copy(path: Path) -> int:
-    """Return the bytes that the copy of an image takes on the disk, at the most; 0 where there is none.
+def measure_copy(path: Path) -> tuple[int, bool]:
+    """Return the bytes that the copy of an image takes on the disk, at the most, 0 where there is none.
+
+    And whether they are known; else they are those of its pixels, and a compressed file takes less.
 
     Raises
     ------
     MissingInput, BadInput
     """
     if is_remote(path):
-        return _ask_size(path)[1]
-    return count_room(measure_file(path)[1]) if is_copied(path) else 0
+        return _ask_size(path)[1:]
+    return count_room(measure_file(path)[1]) if is_copied(path) else 0, True
 
 
 def ask_shapes(paths: Iterable[Path]) -> None:
@@ -138,21 +141,22 @@ def _ask(question: Callable[[Path], object], paths: Iterable[Path]) -> None:
 
 
 @lru_cache(maxsize=10_000)
-def _try_size(path: Path) -> tuple[tuple[int, int], int] | HybridSegError:
+def _try_size(path: Path) -> tuple[tuple[int, int], int, bool] | HybridSegError:
     try:
         with _asking(path):
             shape, n_bytes, name = _measure_source(path)
         if is_trusted(path):
-            return shape, count_room(n_bytes)
+            return shape, count_room(n_bytes), True
+        # What is fetched is as it is there, mostly compressed.
+        stated = 0
         with suppress(HybridSegError):
-            # What is fetched is as it is there, mostly compressed.
-            n_bytes = (ask_length(found[1]) if (found := _WEB.match(name)) else 0) or n_bytes
-        return shape, n_bytes
+            stated = ask_length(found[1]) if (found := _WEB.match(name)) else measure_archived(path)
+        return shape, min(stated or n_bytes, _limit_copy(n_bytes)), stated > 0
     except HybridSegError as error:
         return error
 
 
-def _ask_size(path: Path) -> tuple[tuple[int, int], int]:
+def _ask_size(path: Path) -> tuple[tuple[int, int], int, bool]:
     found = _try_size(path)
     if isinstance(found, HybridSegError):
         raise found
@@ -193,7 +197,7 @@ def _fetch(path: Path, target: Path) -> None:
         from rasterio._err import CPLE_BaseError
 
         _, n_bytes, name = _measure_source(path)
-        most = max(_LEAST_BYTES, 2 * n_bytes)
+        most = _limit_copy(n_bytes)
         try:
             with _limit_files(most):
                 rasterio.shutil.copyfiles(name, target)
@@ -210,6 +214,11 @@ def _fetch(path: Path, target: Path) -> None:
                 f"{describe_source(path)} takes more than {most:,} bytes, far more than its pixels; fetch it yourself "
                 "if you trust it"
             ) from error
+
+
+def _limit_copy(n_bytes: int) -> int:
+    """Return the bytes that a file with so many of pixels may take."""
+    return max(_LEAST_BYTES, 2 * n_bytes)
 
 
 @contextmanager
