@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from hybridseg.errors import BadInput, HybridSegError, located
+from hybridseg.errors import BadInput, DiskFull, HybridSegError, WriteFailed, located
 from hybridseg.io.damage import refuse_damage
 from hybridseg.io.imgcheck import find_format, read_header
 from hybridseg.io.labels.pngcheck import check_png
@@ -54,7 +54,8 @@ def copy_geotiff(path: Path, target: Path) -> None:
     Raises
     ------
     MissingInput, BadInput
-        Also where the disk may not have the room.
+    WriteFailed
+        Where the disk may not have the room: DiskFull, unless it never has.
     """
     suffix = path.suffix.lower()
     if suffix == _VRT:
@@ -125,11 +126,14 @@ def count_room(n_bytes: int) -> int:
 
 
 def _check_room(path: Path, target: Path, n_bytes: int) -> None:
-    free, needed = shutil.disk_usage(target.parent).free, count_room(n_bytes)
-    if needed > free:
-        raise BadInput(
-            f"{path} takes up to {describe_bytes(needed)} as a GeoTIFF, and {target.parents[1]} has "
-            f"{describe_bytes(free)} free; set TMPDIR to a folder with more"
+    usage, needed, home = shutil.disk_usage(target.parent), count_room(n_bytes), target.parents[1]
+    if needed > usage.free:
+        text = f"{path} takes up to {describe_bytes(needed)} as a GeoTIFF, and {home} has "
+        if needed > usage.total:
+            # Whatever is done there: no reason to stop the others.
+            raise WriteFailed(f"{text}only {describe_bytes(usage.total)}; set TMPDIR to a folder that has more")
+        raise DiskFull(
+            f"{text}{describe_bytes(usage.free)} free; free some space there, or set TMPDIR to a folder that has more"
         )
 
 
@@ -181,7 +185,8 @@ def _copy_jpeg2000(path: Path, target: Path) -> None:
     import rasterio
     import rasterio.shutil
 
-    settings = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_NUM_THREADS": "1"}
+    # What is left of a copy tells that the disk is full.
+    settings = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_NUM_THREADS": "1", "GTIFF_DELETE_ON_ERROR": "NO"}
     with refuse_damage(path), quiet_rasterio(), rasterio.Env(**settings):
         (rows, cols), _ = _check_jpeg2000(path)
         check_beside(path)

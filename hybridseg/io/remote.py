@@ -25,7 +25,7 @@ from hybridseg.io.damage import hush, refuse_damage
 from hybridseg.io.downloads import ask_headers, ask_length
 from hybridseg.io.geotiffs import copy_geotiff, count_room, is_copied, make_tag, measure_file, write_copy
 from hybridseg.io.images import describe_image
-from hybridseg.io.locks import own_partial, remove_leftovers
+from hybridseg.io.locks import is_full, own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS
 from hybridseg.io.sources import (
     ARCHIVES,
@@ -171,6 +171,8 @@ def local_copy(path: Path) -> Iterator[Path]:
     ------
     MissingInput, BadInput
         When it cannot be fetched, or is none of the formats that are read here.
+    WriteFailed
+        Where the disk has not the room for a copy.
     """
     if not needs_copy(path):
         yield path
@@ -181,14 +183,31 @@ def local_copy(path: Path) -> Iterator[Path]:
     with own_partial(home) as folder:
         folder.mkdir(mode=0o700)
         target = folder / name_copy(path)
-        if is_trusted(path):
-            with _opening(path) as dataset:
-                write_copy(Path(describe_source(path)), dataset, target)
-        elif is_remote(path):
-            _fetch(path, target)
-        else:
-            copy_geotiff(path, target)
+        try:
+            _copy(path, target)
+        except BadInput as error:
+            # GDAL does not say why it could not write.
+            if is_full(home):
+                raise _lacks_room(path, home) from error
+            raise
         yield target
+
+
+def _copy(path: Path, target: Path) -> None:
+    if is_trusted(path):
+        with _opening(path) as dataset:
+            write_copy(Path(describe_source(path)), dataset, target)
+    elif is_remote(path):
+        _fetch(path, target)
+    else:
+        copy_geotiff(path, target)
+
+
+def _lacks_room(path: Path, home: Path) -> DiskFull:
+    return DiskFull(
+        f"{home} has no room left for a copy of {describe_source(path)}; free some space there, or set TMPDIR to "
+        "another folder"
+    )
 
 
 def _fetch(path: Path, target: Path) -> None:
@@ -206,10 +225,7 @@ def _fetch(path: Path, target: Path) -> None:
                 raise
             home = target.parents[1]
             if shutil.disk_usage(home).free + (target.stat().st_size if target.exists() else 0) < most:
-                raise DiskFull(
-                    f"{home} has no room left for a copy of {describe_source(path)}; free some space there, or set "
-                    "TMPDIR to another folder"
-                ) from error
+                raise _lacks_room(path, home) from error
             raise BadInput(
                 f"{describe_source(path)} takes more than {most:,} bytes, far more than its pixels; fetch it yourself "
                 "if you trust it"
