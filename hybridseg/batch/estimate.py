@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.batch.jobs import Job, claim_outputs
-from hybridseg.batch.plan import measure_megapixels
+from hybridseg.batch.plan import ask_some, measure_megapixels
 from hybridseg.batch.workers import map_calls
 from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.io.images import describe_image
 from hybridseg.io.lazyimages import can_read_parts
-from hybridseg.io.remote import ask_shapes, local_copy, measure_copy
-from hybridseg.io.sources import describe_source, needs_copy
+from hybridseg.io.remote import local_copy, measure_copy
+from hybridseg.io.sources import describe_source, is_remote, needs_copy
 from hybridseg.io.windows import copy_middle
 from hybridseg.machine import forget_peak, read_peak
 from hybridseg.options import Span, check_options, option
@@ -186,15 +186,17 @@ def estimate_survey(
 ) -> Estimate:
     """Segment a small, a typical and a large image, or fewer where sizes are alike, and scale up what that took.
 
-    Each is segmented once in every process; the results go to a temporary folder, which is removed. The time
-    that copies take is not counted.
+    Of many images that lie elsewhere some stand for all. Each of the three is segmented once in every process; the
+    results go to a temporary folder, which is removed. The time that copies take is not counted.
 
     Raises
     ------
     BadInput
         When none of them can be segmented.
     """
-    ask_shapes(images)
+    remote, asked = list(filter(is_remote, images)), ask_some(images)
+    stand_ins = {image: asked[i * len(asked) // len(remote)] for i, image in enumerate(remote)}
+    images = [stand_ins.get(image, image) for image in images]
     sizes = np.array([measure_megapixels(image) for image in images])
     with tempfile.TemporaryDirectory(prefix="hybridseg-") as name, ExitStack() as copies:
         parts: list[Path] = []
