@@ -7,7 +7,7 @@ import math
 import re
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -53,9 +53,8 @@ def copy_geotiff(path: Path, target: Path) -> None:
 
     Raises
     ------
-    MissingInput, BadInput
-    WriteFailed
-        Where the disk may not have the room: DiskFull, unless it never has.
+    MissingInput, BadInput, WriteFailed
+        The last where the disk may not have the room: DiskFull, unless it never has.
     """
     suffix = path.suffix.lower()
     if suffix == _VRT:
@@ -85,14 +84,18 @@ def measure_file(path: Path) -> tuple[tuple[int, int], int]:
     return shape, header.n_bytes or math.prod(shape) * sum(np.dtype(kind).itemsize for _, kind in header.layout)
 
 
+def list_files(path: Path) -> Sequence[Path]:
+    """Return the files with the pixels of such a file."""
+    if path.suffix.lower() in _JPEG2000:
+        return [path]
+    return read_mosaic(path).sources if path.suffix.lower() == _VRT else read_header(path).files
+
+
 def make_tag(path: Path) -> str:
     """Return what tells whether such a file has changed, or any other of its pixels or a mask: sizes and times."""
-    suffix = path.suffix.lower()
     try:
-        if suffix == _VRT:
-            stamps = [path.read_bytes(), *(_stamp(source) for source in read_mosaic(path).sources)]
-        else:
-            stamps = [_stamp(one) for one in ((path,) if suffix in _JPEG2000 else read_header(path).files)]
+        text = [path.read_bytes()] if path.suffix.lower() == _VRT else []
+        stamps = [*text, *map(_stamp, list_files(path))]
     except (HybridSegError, OSError):
         return "unreadable"
     return hashlib.sha256(b"\n".join(stamps)).hexdigest()
@@ -126,15 +129,14 @@ def count_room(n_bytes: int) -> int:
 
 
 def _check_room(path: Path, target: Path, n_bytes: int) -> None:
-    usage, needed, home = shutil.disk_usage(target.parent), count_room(n_bytes), target.parents[1]
+    usage, needed = shutil.disk_usage(target.parent), count_room(n_bytes)
+    text = f"{path} takes up to {describe_bytes(needed)} as a GeoTIFF, and {target.parents[1]} has "
+    advice = "set TMPDIR to a folder that has more"
+    if needed > usage.total:
+        # The other images may fit.
+        raise WriteFailed(f"{text}only {describe_bytes(usage.total)}; {advice}")
     if needed > usage.free:
-        text = f"{path} takes up to {describe_bytes(needed)} as a GeoTIFF, and {home} has "
-        if needed > usage.total:
-            # Whatever is done there: no reason to stop the others.
-            raise WriteFailed(f"{text}only {describe_bytes(usage.total)}; set TMPDIR to a folder that has more")
-        raise DiskFull(
-            f"{text}{describe_bytes(usage.free)} free; free some space there, or set TMPDIR to a folder that has more"
-        )
+        raise DiskFull(f"{text}{describe_bytes(usage.free)} free; free some space there, or {advice}")
 
 
 def _check_jpeg2000(path: Path) -> tuple[tuple[int, int], int]:
