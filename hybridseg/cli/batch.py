@@ -219,7 +219,11 @@ def _say_plan(console: Console, plan: Plan, out_dir: Path, *, n_workers: int, is
         + (f"; {_tell_replaced(plan)}" if plan.n_replaced else "")
         + (f"; all processes share the parts of {count_of(plan.n_shared, 'image')}" if plan.n_shared else ""),
         "megapixels": f"{plan.megapixels:,.1f}"
-        + (f", by {plan.n_asked} of the {plan.n_remote:,} images elsewhere" if plan.n_asked < plan.n_remote else ""),
+        + (
+            f", estimated from {plan.n_asked} of the {plan.n_remote:,} images that lie elsewhere"
+            if plan.n_asked < plan.n_remote
+            else ""
+        ),
         "processes": f"{n_workers:,}" + " workers of the cluster" * is_joined,
         "time": "known once an image is done; hybridseg estimate tries some first"
         if plan.seconds is None
@@ -233,8 +237,8 @@ def _say_plan(console: Console, plan: Plan, out_dir: Path, *, n_workers: int, is
     if plan.copied_bytes:
         temporary = Path(tempfile.gettempdir())
         where = "on the disk of each worker" if is_joined else f"in {temporary}"
-        rows["copies"] = f"up to about {describe_bytes(plan.copied_bytes)} at a time {where}" + (
-            "" if is_joined else f"; {describe_bytes(measure_free(temporary))} are free"
+        rows["copies"] = f"at most {describe_bytes(plan.copied_bytes)} at a time {where}" + (
+            "" if is_joined else f", which has {describe_bytes(measure_free(temporary))} free"
         )
     console.say_all(f"{name:<11} {value}" for name, value in rows.items())
     if plan.n_unreadable:

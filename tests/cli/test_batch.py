@@ -255,6 +255,15 @@ def test_a_disk_that_is_too_small(run, photos, words, monkeypatch, tmp_path):
     assert reason in run("segment", photos, *words).output
 
 
+def test_a_dry_run_says_how_many_images_stand_for_all(run, photos, words, monkeypatch, tmp_path):
+    shutil.make_archive(tmp_path / "all", "zip", photos)
+    archive = f"/vsizip/{tmp_path}/all.zip"
+    assert "megapixels  0.0\n" in run("segment", archive, *words, "--dry-run").output
+    monkeypatch.setattr("hybridseg.batch.plan._MOST_ASKED", 1)
+    told = "megapixels  0.0, estimated from 1 of the 2 images that lie elsewhere\n"
+    assert told in run("segment", archive, *words, "--dry-run").output
+
+
 def test_copies_that_the_disk_would_not_hold(run, photos, words, monkeypatch, tmp_path):
     rasterio.shutil.copy(photos / "a.png", tmp_path / "c.jp2", driver="JP2OpenJPEG")
     sources, places = (photos, tmp_path / "c.jp2"), {tmp_path / "out": 10**9, tmp_path / "tmp": 1_100_000}
@@ -263,7 +272,7 @@ def test_copies_that_the_disk_would_not_hold(run, photos, words, monkeypatch, tm
     monkeypatch.setattr("hybridseg.cli.batch.measure_free", places.get)
     monkeypatch.setattr("hybridseg.batch.plan.measure_free", places.get)
     result = run("segment", *sources, *words, "--dry-run")
-    row = f"copies      up to about 1.0 MB at a time in {tmp_path / 'tmp'}; 1.1 MB are free\n"
+    row = f"copies      at most 1.0 MB at a time in {tmp_path / 'tmp'}, which has 1.1 MB free\n"
     assert result.exit_code == 0 and row in result.output
     assert "copies  " not in run("segment", photos, *words, "--dry-run").output
     places[tmp_path / "tmp"] = 1_000_000
