@@ -14,13 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.batch.jobs import Job, claim_outputs
-from hybridseg.batch.plan import measure_megapixels
+from hybridseg.batch.plan import ask_some, measure_megapixels
 from hybridseg.batch.workers import map_calls
 from hybridseg.errors import BadInput, HybridSegError, Problem
+from hybridseg.io.geotiffs import is_copied, list_files
 from hybridseg.io.images import describe_image
 from hybridseg.io.lazyimages import can_read_parts
-from hybridseg.io.remote import ask_shapes, local_copy, measure_copy
-from hybridseg.io.sources import describe_source, needs_copy
+from hybridseg.io.remote import local_copy, measure_copy
+from hybridseg.io.sources import describe_source, is_remote, name_for_gdal
+from hybridseg.io.trusted import find_file, is_trusted
 from hybridseg.io.windows import copy_middle
 from hybridseg.machine import forget_peak, read_peak
 from hybridseg.options import Span, check_options, option
@@ -186,39 +188,50 @@ def estimate_survey(
 ) -> Estimate:
     """Segment a small, a typical and a large image, or fewer where sizes are alike, and scale up what that took.
 
-    Each is segmented once in every process; the results go to a temporary folder, which is removed. The time
-    that copies take is not counted.
+    Of many images that lie elsewhere some stand for all. Each of the three is segmented once in every process; the
+    results go to a temporary folder, which is removed. The time that copies take is not counted.
 
     Raises
     ------
     BadInput
         When none of them can be segmented.
     """
-    ask_shapes(images)
+    remote, asked = list(filter(is_remote, images)), ask_some(images)
+    stand_ins = {image: asked[i * len(asked) // len(remote)] for i, image in enumerate(remote)}
+    images = [stand_ins.get(image, image) for image in images]
     sizes = np.array([measure_megapixels(image) for image in images])
     with tempfile.TemporaryDirectory(prefix="hybridseg-") as name, ExitStack() as copies:
         parts: list[Path] = []
+        sources: list[Path] = []
         done: list[Trial | Problem] = []
         for i in choose_images(sizes):
             try:
                 parts += _list_parts(copies.enter_context(local_copy(images[i])), Path(name))
+                sources += [images[i]] * (len(parts) - len(sources))
             except HybridSegError as error:
                 done.append(Problem.of(describe_source(images[i]), error))
         # The first is the smallest: enough to warm up. Where it is large, a cold start makes no difference.
         warm = parts[0] if parts and measure_megapixels(parts[0]) <= _MOST_WARM else None
-        done += [_try_image(part, job, n_jobs=n_jobs, warm=warm) for part in progress(parts, label="images tried")]
+        tried = zip(progress(parts, label="images tried"), sources, strict=True)
+        done += [_try_image(part, source, job, n_jobs=n_jobs, warm=warm) for part, source in tried]
     trials = [one for one in done if isinstance(one, Trial)]
     problems = [one for one in done if isinstance(one, Problem)]
     if not trials:
         reason = problems[0] if problems else "none of them can be read"
         raise BadInput(f"no image could be tried: {reason}; give others")
-    n_bytes = sum(
-        measure_copy(image) if needs_copy(image) else image.stat().st_size
-        for image, size in zip(images, sizes, strict=True)
-        if size
-    )
+    n_bytes = sum(_count_read(image) for image, size in zip(images, sizes, strict=True) if size)
     found = scale_up(trials, sizes[sizes > 0], n_bytes, n_jobs=n_jobs, survey=survey)
     return replace(found, problems=tuple(problems))
+
+
+def _count_read(image: Path) -> int:
+    """Return the bytes that are read of an image where it lies."""
+    if is_trusted(image):
+        files: Sequence[Path] = [file] if (file := find_file(name_for_gdal(image))) else []
+    else:
+        files = list_files(image) if is_copied(image) else [image]
+    # What is not of this machine comes as the copy.
+    return sum(file.stat().st_size for file in files if file.is_file()) or measure_copy(image)[0]
 
 
 def choose_images(megapixels: np.ndarray) -> list[int]:
@@ -236,8 +249,9 @@ def choose_images(megapixels: np.ndarray) -> list[int]:
     return [by_size[size] for size in dict.fromkeys(megapixels[order[place]] for place in places)]
 
 
-def _try_image(image: Path, job: Job, *, n_jobs: int, warm: Path | None) -> Trial | Problem:
-    """Segment an image once in every process, all at a time."""
+def _try_image(image: Path, source: Path, job: Job, *, n_jobs: int, warm: Path | None) -> Trial | Problem:
+    """Segment an image, or what stands for the source of it, once in every process, all at a time."""
+    where = describe_source(source)
     with tempfile.TemporaryDirectory(prefix="hybridseg-") as name:
         folders = [Path(name, str(i)) for i in range(n_jobs)]
         try:
@@ -245,9 +259,9 @@ def _try_image(image: Path, job: Job, *, n_jobs: int, warm: Path | None) -> Tria
                 map_calls(partial(_try_once, job, warm, image), folders, n_jobs=n_jobs, on_death=_report_death)
             )
         except HybridSegError as error:
-            return Problem.of(image, error)
+            return replace(Problem.of(image, error), where=where)
     if reasons := [one for one in found if isinstance(one, str)]:
-        return Problem(str(image), reasons[0])
+        return Problem(where, reasons[0])
     return Trial.mean_of([one for one in found if isinstance(one, Trial)])
 
 
@@ -273,7 +287,7 @@ def _try_once(job: Job, warm: Path | None, image: Path, folder: Path) -> Trial |
             result = job.segment(image)
             lap("segment")
     except HybridSegError as error:
-        return str(error)
+        return Problem.of(image, error).message
     except MemoryError:
         return f"is too large for the memory of this machine; {job.too_large}"
     n_bytes = sum(path.stat().st_size for path in result.written)

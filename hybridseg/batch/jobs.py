@@ -315,7 +315,10 @@ def _try_image(
     except (MissingInput, BadInput) as error:
         return Attempt(i, Problem.of(describe_source(source), error))
     except DiskFull as error:
-        raise DiskFull(f"{error}; then the same command{' with --resume' * (not measured)} goes on") from error
+        remedy = f"give the same command again{' with --resume' * (not measured)} to continue"
+        raise DiskFull(f"{error}, then {remedy}") from error
+    except WriteFailed as error:
+        return Attempt(i, OfTheMachine.of(describe_source(source), error))
     if isinstance(outcome, Problem):
         outcome = replace(outcome, where=describe_source(source))
     elif outcome is not None:

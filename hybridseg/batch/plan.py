@@ -65,7 +65,9 @@ class Plan:
     kept_bytes : int
         That the parts of one of the shared images take on the disk, at the most, until it is done.
     copied_bytes : int
-        Of temporary copies of images, see `count_copied`.
+        Of temporary copies of images, at the most.
+    known_bytes : int
+        Of these copies, where their sizes are known: see `count_copied`.
     n_unreadable : int
         Images whose header cannot be read, which are in no other number but `n_left`.
     unreadable : str
@@ -88,6 +90,7 @@ class Plan:
     unreadable: str = ""
     process_mb: float = 0.0
     copied_bytes: int = 0
+    known_bytes: int = 0
 
 
 def list_tasks(
@@ -169,14 +172,19 @@ def count_kept(shared: Sequence[Task], job: Job, n_workers: int) -> int:
     return max(still, default=0)
 
 
-def count_copied(left: Sequence[Path], n_workers: int) -> int:
-    """Return the bytes that the temporary copies take on the disk at a time, one for each worker, at the most."""
+def count_copied(left: Sequence[Path], n_workers: int) -> tuple[int, int]:
+    """Return the bytes that the temporary copies take on the disk at a time, one for each worker, at the most.
+
+    And the same of those alone whose sizes are known.
+    """
     sizes = []
     for image in (*ask_some(left), *(image for image in left if not is_remote(image))):
         # Its own attempt says why.
         with suppress(HybridSegError):
             sizes.append(measure_copy(image))
-    return sum(sorted((size for size in sizes if size <= _MOST_COPIED), reverse=True)[:n_workers])
+    likely = sorted((one for one in sizes if one[0] <= _MOST_COPIED), reverse=True)
+    known = [size for size, is_known in likely if is_known]
+    return sum(size for size, _ in likely[:n_workers]), sum(known[:n_workers])
 
 
 def ask_some(left: Sequence[Path]) -> list[Path]:
@@ -256,10 +264,11 @@ def check_disk(folder: Path, plan: Plan) -> None:
 def check_copies(folder: Path, plan: Plan) -> None:
     """Raise WriteFailed where the disk of the temporary folder would not hold the copies."""
     free = measure_free(folder)
-    if plan.copied_bytes > free:
+    # What is only estimated stops nobody.
+    if plan.known_bytes > free:
         raise WriteFailed(
             f"{folder} has {describe_bytes(free)} free, and temporary copies of images need up to "
-            f"{describe_bytes(plan.copied_bytes)}; free some, or set TMPDIR to a folder with more"
+            f"{describe_bytes(plan.known_bytes)}; free some space, or set TMPDIR to a folder that has more"
         )
 
 

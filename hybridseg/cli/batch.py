@@ -121,6 +121,12 @@ def segment(console: Console, **settings: Any) -> None:
                 f"{settings['out_dir']} has {describe_bytes(free)} free, and the results may need "
                 f"{describe_bytes(n_bytes)}, by the sizes of the images"
             )
+        temporary = Path(tempfile.gettempdir())
+        if not is_joined and plan.copied_bytes > (free := measure_free(temporary)):
+            console.warn(
+                f"{temporary} has {describe_bytes(free)} free, and temporary copies of images may need up to "
+                f"{describe_bytes(plan.copied_bytes)}, by the sizes of the images"
+            )
         if plan.n_replaced:
             console.say(f"{_tell_replaced(plan)}; give another --out to keep them")
         refused = {images[i]: problem for i, problem in list_tasks(images, job, manifest)[1].items()}
@@ -186,12 +192,14 @@ def _plan(
     paths, fingerprint = [path for _, path in left], job.fingerprint()
     plan = make_plan(paths, n_done, manifest, job=fingerprint, n_workers=n_workers, with_figures=settings["figures"])
     shared = divide_tasks(left, job, n_workers)[1]
+    copied = count_copied(paths, 1 if settings["scheduler"] or settings["scheduler_file"] else n_workers)
     plan = replace(
         plan,
         n_shared=len(shared),
         n_replaced=count_replaced(paths, manifest, job=fingerprint),
         kept_bytes=count_kept(shared, job, n_workers),
-        copied_bytes=count_copied(paths, 1 if settings["scheduler"] or settings["scheduler_file"] else n_workers),
+        copied_bytes=copied[0],
+        known_bytes=copied[1],
     )
     return plan, [*problems.values(), *failed.values()]
 
@@ -211,7 +219,11 @@ def _say_plan(console: Console, plan: Plan, out_dir: Path, *, n_workers: int, is
         + (f"; {_tell_replaced(plan)}" if plan.n_replaced else "")
         + (f"; all processes share the parts of {count_of(plan.n_shared, 'image')}" if plan.n_shared else ""),
         "megapixels": f"{plan.megapixels:,.1f}"
-        + (f", by {plan.n_asked} of the {plan.n_remote:,} images elsewhere" if plan.n_asked < plan.n_remote else ""),
+        + (
+            f", estimated from {plan.n_asked} of the {plan.n_remote:,} images that lie elsewhere"
+            if plan.n_asked < plan.n_remote
+            else ""
+        ),
         "processes": f"{n_workers:,}" + " workers of the cluster" * is_joined,
         "time": "known once an image is done; hybridseg estimate tries some first"
         if plan.seconds is None
@@ -225,8 +237,8 @@ def _say_plan(console: Console, plan: Plan, out_dir: Path, *, n_workers: int, is
     if plan.copied_bytes:
         temporary = Path(tempfile.gettempdir())
         where = "on the disk of each worker" if is_joined else f"in {temporary}"
-        rows["copies"] = f"up to about {describe_bytes(plan.copied_bytes)} at a time {where}" + (
-            "" if is_joined else f"; {describe_bytes(measure_free(temporary))} are free"
+        rows["copies"] = f"at most {describe_bytes(plan.copied_bytes)} at a time {where}" + (
+            "" if is_joined else f", which has {describe_bytes(measure_free(temporary))} free"
         )
     console.say_all(f"{name:<11} {value}" for name, value in rows.items())
     if plan.n_unreadable:

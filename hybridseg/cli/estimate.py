@@ -32,8 +32,9 @@ def estimate(console: Console, **settings: Any) -> None:
 
     A small, a typical and a large image of SOURCES, or fewer where sizes are alike, are segmented as segment would with
     the same options, in all processes of this machine at once, and what that took is scaled up to all images, or to
-    --megapixels of such images. SOURCES are those of segment; copying or fetching them is not timed. Of a raster with a
-    side above 8,000 pixels two parts from its middle are tried. Time is CPU time where other programs ran too.
+    --megapixels of such images. SOURCES are the same as for segment; the time to copy or fetch them is not counted. Of
+    a raster with a side above 8,000 pixels two parts from its middle are tried. Time is CPU time where other programs
+    ran too.
 
     Result: nothing is written.
 

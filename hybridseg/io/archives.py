@@ -116,6 +116,20 @@ def _check_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 def list_archived(path: Path) -> list[Path]:
     """Return the files at any depth of a zip archive of this machine, or of a folder in it; none of any other path."""
+    archive, folder, sizes = _read_zip(path)
+    # No archive names a file outside it.
+    inside = (name for name in sizes if not name.is_absolute() and ".." not in name.parts)
+    return sorted(Path(f"/vsizip{archive}", name) for name in inside if folder in name.parents)
+
+
+def measure_archived(path: Path) -> int:
+    """Return the bytes of a file in a zip archive of this machine, as the archive says; 0 of any other path."""
+    _, name, sizes = _read_zip(path)
+    return sizes.get(name, 0)
+
+
+def _read_zip(path: Path) -> tuple[Path, Path, dict[Path, int]]:
+    """Return the zip archive of this machine that a path names, what of it, and the sizes of its files."""
     import zipfile
 
     found = re.match(r"^/vsizip(/.*)", str(path))
@@ -123,13 +137,10 @@ def list_archived(path: Path) -> list[Path]:
     try:
         archive = next((part for part in (named, *named.parents) if part.is_file()), None)
         if archive is None:
-            return []
+            return Path(), Path(), {}
         with zipfile.ZipFile(archive) as opened:
-            names = [one.filename for one in opened.infolist() if one.filename and not one.is_dir()]
+            files = [one for one in opened.infolist() if one.filename and not one.is_dir()]
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         # GDAL says more of it.
-        return []
-    folder = named.relative_to(archive)
-    # No archive names a file outside it.
-    inside = (name for name in map(Path, names) if not name.is_absolute() and ".." not in name.parts)
-    return sorted(Path(f"/vsizip{archive}", name) for name in inside if folder in name.parents)
+        return Path(), Path(), {}
+    return archive, named.relative_to(archive), {Path(one.filename): one.file_size for one in files}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import logging
 import os
 import tempfile
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hybridseg.errors import DiskFull, HybridSegError, OutputExists, WriteFailed
-from hybridseg.io.locks import explain_folder, is_leftover, made_folder, own_partial, remove_leftovers
+from hybridseg.io.locks import FULL, explain_folder, is_leftover, made_folder, own_partial, remove_leftovers
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ def explain_writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not path.parent.exists():
             raise WriteFailed(f"could not write {path}: its folder is gone; give the command again") from error
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise DiskFull(f"could not write {path}: {error.strerror}; free some space there") from error
         raise WriteFailed(
             f"could not write {path}: {error.strerror or error}; "

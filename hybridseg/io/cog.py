@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,13 +14,11 @@ import numpy as np
 
 from hybridseg.io.atomic import atomic_path, explain_writing
 from hybridseg.io.damage import list_damage
-from hybridseg.io.locks import own_partial
+from hybridseg.io.locks import is_full, own_partial
 from hybridseg.io.rasters import GeoReference, quiet_rasterio
 
 _BLOCK = 512
 _WHAT_FAILED = "the disk did not take all of it"
-# Bytes below which a disk counts as full.
-_LITTLE = 2**20
 
 
 @contextmanager
@@ -140,8 +137,7 @@ def _noticing(path: Path) -> Iterator[None]:
 
 def _explain(path: Path) -> OSError:
     """Return the error for a raster that is not whole: GDAL does not say why."""
-    is_full = shutil.disk_usage(path.parent).free < _LITTLE
-    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if is_full else OSError(_WHAT_FAILED)
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if is_full(path.parent) else OSError(_WHAT_FAILED)
 
 
 def _check_written(path: Path, checksum: int) -> None:

@@ -7,13 +7,13 @@ import math
 import re
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from hybridseg.errors import BadInput, HybridSegError, located
+from hybridseg.errors import BadInput, DiskFull, HybridSegError, WriteFailed, located
 from hybridseg.io.damage import refuse_damage
 from hybridseg.io.imgcheck import find_format, read_header
 from hybridseg.io.labels.pngcheck import check_png
@@ -53,8 +53,8 @@ def copy_geotiff(path: Path, target: Path) -> None:
 
     Raises
     ------
-    MissingInput, BadInput
-        Also where the disk may not have the room.
+    MissingInput, BadInput, WriteFailed
+        The last where the disk may not have the room: DiskFull, unless it never has.
     """
     suffix = path.suffix.lower()
     if suffix == _VRT:
@@ -84,14 +84,18 @@ def measure_file(path: Path) -> tuple[tuple[int, int], int]:
     return shape, header.n_bytes or math.prod(shape) * sum(np.dtype(kind).itemsize for _, kind in header.layout)
 
 
+def list_files(path: Path) -> Sequence[Path]:
+    """Return the files with the pixels of such a file."""
+    if path.suffix.lower() in _JPEG2000:
+        return [path]
+    return read_mosaic(path).sources if path.suffix.lower() == _VRT else read_header(path).files
+
+
 def make_tag(path: Path) -> str:
     """Return what tells whether such a file has changed, or any other of its pixels or a mask: sizes and times."""
-    suffix = path.suffix.lower()
     try:
-        if suffix == _VRT:
-            stamps = [path.read_bytes(), *(_stamp(source) for source in read_mosaic(path).sources)]
-        else:
-            stamps = [_stamp(one) for one in ((path,) if suffix in _JPEG2000 else read_header(path).files)]
+        text = [path.read_bytes()] if path.suffix.lower() == _VRT else []
+        stamps = [*text, *map(_stamp, list_files(path))]
     except (HybridSegError, OSError):
         return "unreadable"
     return hashlib.sha256(b"\n".join(stamps)).hexdigest()
@@ -125,12 +129,14 @@ def count_room(n_bytes: int) -> int:
 
 
 def _check_room(path: Path, target: Path, n_bytes: int) -> None:
-    free, needed = shutil.disk_usage(target.parent).free, count_room(n_bytes)
-    if needed > free:
-        raise BadInput(
-            f"{path} takes up to {describe_bytes(needed)} as a GeoTIFF, and {target.parents[1]} has "
-            f"{describe_bytes(free)} free; set TMPDIR to a folder with more"
-        )
+    usage, needed = shutil.disk_usage(target.parent), count_room(n_bytes)
+    text = f"{path} takes up to {describe_bytes(needed)} as a GeoTIFF, and {target.parents[1]} has "
+    advice = "set TMPDIR to a folder that has more"
+    if needed > usage.total:
+        # The other images may fit.
+        raise WriteFailed(f"{text}only {describe_bytes(usage.total)}; {advice}")
+    if needed > usage.free:
+        raise DiskFull(f"{text}{describe_bytes(usage.free)} free; free some space there, or {advice}")
 
 
 def _check_jpeg2000(path: Path) -> tuple[tuple[int, int], int]:
@@ -181,7 +187,8 @@ def _copy_jpeg2000(path: Path, target: Path) -> None:
     import rasterio
     import rasterio.shutil
 
-    settings = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_NUM_THREADS": "1"}
+    # What is left of a copy tells that the disk is full.
+    settings = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_NUM_THREADS": "1", "GTIFF_DELETE_ON_ERROR": "NO"}
     with refuse_damage(path), quiet_rasterio(), rasterio.Env(**settings):
         (rows, cols), _ = _check_jpeg2000(path)
         check_beside(path)

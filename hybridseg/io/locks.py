@@ -38,6 +38,10 @@ _TRIES, _PAUSE = 20, 0.01
 # What file systems without locks answer.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 _NOBODYS = -1
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system answers where a disk is full, or all is taken that a user may have of it."""
+# Bytes below which a disk counts as full.
+_LITTLE = 2**20
 _MAX_NAME, _MANY = 200, 100
 
 
@@ -186,13 +190,18 @@ def holds_files(folder: Path) -> bool:
     return folder.is_dir() and not all(is_leftover(path.name) for path in folder.iterdir())
 
 
+def is_full(folder: Path) -> bool:
+    """Return whether a disk is full where a library failed to write, and does not say why."""
+    return shutil.disk_usage(folder).free < _LITTLE
+
+
 def explain_folder(folder: Path, error: OSError) -> WriteFailed:
     """Say why nothing can be written in a folder."""
     if isinstance(error, (FileExistsError, NotADirectoryError)):
         file = next((path for path in (folder, *folder.parents) if path.is_file()), folder)
         return WriteFailed(f"cannot write in {folder}: {file} is a file; choose another folder")
-    if error.errno == errno.ENOSPC:
-        return DiskFull(f"cannot write in {folder}: {error.strerror}; free some space there, or choose another")
+    if error.errno in FULL:
+        return DiskFull(f"cannot write in {folder}: {error.strerror}; free some space there")
     return WriteFailed(
         f"cannot write in {folder}: {error.strerror or error}; choose another folder, or fix its permissions"
     )

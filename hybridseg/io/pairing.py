@@ -230,8 +230,8 @@ def _expand(path: Path) -> list[Path]:
     if is_remote(path):
         if "*" in path.name and not is_trusted(path):
             raise BadInput(
-                f"{describe_source(path)} is a pattern, which works for files of this machine alone; name each image, "
-                "or a zip archive as a whole"
+                f"{describe_source(path)} is a pattern, and patterns work only for files on this machine; name each "
+                "image, or a whole zip archive"
             )
         return _expand_archive(path) or [path]
     # First not by methods of Path, which fail for what no file can be called.

@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput, DiskFull, HybridSegError, MissingInput
+from hybridseg.io.archives import measure_archived
 from hybridseg.io.damage import hush, refuse_damage
 from hybridseg.io.downloads import ask_headers, ask_length
 from hybridseg.io.geotiffs import copy_geotiff, count_room, is_copied, make_tag, measure_file, write_copy
 from hybridseg.io.images import describe_image
-from hybridseg.io.locks import own_partial, remove_leftovers
+from hybridseg.io.locks import is_full, own_partial, remove_leftovers
 from hybridseg.io.rasters import FORMATS
 from hybridseg.io.sources import (
     describe_source,
@@ -112,16 +113,18 @@ def read_shape(path: Path) -> tuple[int, int]:
     return _ask_size(path)[0]
 
 
-def measure_copy(path: Path) -> int:
-    """Return the bytes that the copy of an image takes on the disk, at the most; 0 where there is none.
+def measure_copy(path: Path) -> tuple[int, bool]:
+    """Return the bytes that the copy of an image takes on the disk, at the most, 0 where there is none.
+
+    And whether they are known; else they are those of its pixels, and a compressed file takes less.
 
     Raises
     ------
     MissingInput, BadInput
     """
     if is_remote(path):
-        return _ask_size(path)[1]
-    return count_room(measure_file(path)[1]) if is_copied(path) else 0
+        return _ask_size(path)[1:]
+    return count_room(measure_file(path)[1]) if is_copied(path) else 0, True
 
 
 def ask_shapes(paths: Iterable[Path]) -> None:
@@ -139,21 +142,22 @@ def _ask(question: Callable[[Path], object], paths: Iterable[Path]) -> None:
 
 
 @lru_cache(maxsize=10_000)
-def _try_size(path: Path) -> tuple[tuple[int, int], int] | HybridSegError:
+def _try_size(path: Path) -> tuple[tuple[int, int], int, bool] | HybridSegError:
     try:
         with _asking(path):
             shape, n_bytes, name = _measure_source(path)
         if is_trusted(path):
-            return shape, count_room(n_bytes)
+            return shape, count_room(n_bytes), True
+        # What is fetched is as it is there, mostly compressed.
+        stated = 0
         with suppress(HybridSegError):
-            # What is fetched is as it is there, mostly compressed.
-            n_bytes = (ask_length(found[1]) if (found := _WEB.match(name)) else 0) or n_bytes
-        return shape, n_bytes
+            stated = ask_length(found[1]) if (found := _WEB.match(name)) else measure_archived(path)
+        return shape, min(stated or n_bytes, _limit_copy(n_bytes)), stated > 0
     except HybridSegError as error:
         return error
 
 
-def _ask_size(path: Path) -> tuple[tuple[int, int], int]:
+def _ask_size(path: Path) -> tuple[tuple[int, int], int, bool]:
     found = _try_size(path)
     if isinstance(found, HybridSegError):
         raise found
@@ -168,6 +172,8 @@ def local_copy(path: Path) -> Iterator[Path]:
     ------
     MissingInput, BadInput
         When it cannot be fetched, or is none of the formats that are read here.
+    WriteFailed
+        Where the disk has not the room for a copy.
     """
     if not needs_copy(path):
         yield path
@@ -178,14 +184,31 @@ def local_copy(path: Path) -> Iterator[Path]:
     with own_partial(home) as folder:
         folder.mkdir(mode=0o700)
         target = folder / name_copy(path)
-        if is_trusted(path):
-            with _opening(path) as dataset:
-                write_copy(Path(describe_source(path)), dataset, target)
-        elif is_remote(path):
-            _fetch(path, target)
-        else:
-            copy_geotiff(path, target)
+        try:
+            _copy(path, target)
+        except BadInput as error:
+            # GDAL does not say why it could not write.
+            if is_full(home):
+                raise _lacks_room(path, home) from error
+            raise
         yield target
+
+
+def _copy(path: Path, target: Path) -> None:
+    if is_trusted(path):
+        with _opening(path) as dataset:
+            write_copy(Path(describe_source(path)), dataset, target)
+    elif is_remote(path):
+        _fetch(path, target)
+    else:
+        copy_geotiff(path, target)
+
+
+def _lacks_room(path: Path, home: Path) -> DiskFull:
+    return DiskFull(
+        f"{home} has no room left for a copy of {describe_source(path)}; free some space there, or set TMPDIR to "
+        "another folder"
+    )
 
 
 def _fetch(path: Path, target: Path) -> None:
@@ -194,7 +217,7 @@ def _fetch(path: Path, target: Path) -> None:
         from rasterio._err import CPLE_BaseError
 
         _, n_bytes, name = _measure_source(path)
-        most = max(_LEAST_BYTES, 2 * n_bytes)
+        most = _limit_copy(n_bytes)
         try:
             with _limit_files(most):
                 rasterio.shutil.copyfiles(name, target)
@@ -203,14 +226,16 @@ def _fetch(path: Path, target: Path) -> None:
                 raise
             home = target.parents[1]
             if shutil.disk_usage(home).free + (target.stat().st_size if target.exists() else 0) < most:
-                raise DiskFull(
-                    f"{home} has no room left for a copy of {describe_source(path)}; free some space there, or set "
-                    "TMPDIR to another folder"
-                ) from error
+                raise _lacks_room(path, home) from error
             raise BadInput(
                 f"{describe_source(path)} takes more than {most:,} bytes, far more than its pixels; fetch it yourself "
                 "if you trust it"
             ) from error
+
+
+def _limit_copy(n_bytes: int) -> int:
+    """Return the bytes that a file with so many of pixels may take."""
+    return max(_LEAST_BYTES, 2 * n_bytes)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from hybridseg.batch.estimate import (
     scale_up,
 )
 from hybridseg.errors import BadInput
+from hybridseg.io import remote
 from hybridseg.io.images import write_image
 from hybridseg.io.sources import as_source
 from hybridseg.progress import StopWatch
@@ -109,7 +110,39 @@ def test_what_segment_copies_first_is_tried_too(job, photo, tmp_path, monkeypatc
     names = f"/vsizip/{tmp_path}/all.zip/in/b.png", tmp_path / "c.vrt", f"gdal:{tmp_path}/d.bmp", "gdal:/gone.nc"
     found = estimate_survey([as_source(str(name)) for name in names], job, n_jobs=1)
     assert [trial.megapixels for trial in found.trials] == [48 / 1e6, 4800 / 1e6] and found.problems == ()
-    assert found.n_images == 3 and found.read_bytes > (48 + 4800) * 3 and not list((tmp_path / "tmp").iterdir())
+    # Of a mosaic its image; no copy is left.
+    assert found.n_images == 3 and found.read_bytes == 2 * photo.stat().st_size + (tmp_path / "d.bmp").stat().st_size
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_of_a_file_that_is_copied_the_file_is_read_and_named(job, tmp_path, monkeypatch):
+    write_image(tmp_path / "a.png", np.zeros((600, 800, 3), np.uint8))
+    rasterio.shutil.copy(tmp_path / "a.png", tmp_path / "a.jp2", driver="JP2OpenJPEG")
+    rasterio.shutil.copy(tmp_path / "a.png", tmp_path / "a.dat", driver="ENVI")
+    found = estimate_survey([tmp_path / "a.jp2"], job, n_jobs=1)
+    assert found.read_bytes == (tmp_path / "a.jp2").stat().st_size < 20_000
+    found = estimate_survey([tmp_path / "a.dat"], job, n_jobs=1)
+    assert 600 * 800 * 3 < found.read_bytes < 600 * 800 * 3 + 1000
+
+    def refuse(self, image_path):
+        raise BadInput(f"{image_path} is odd")
+
+    # What is wrong is said of it, too, and not of the temporary copy.
+    monkeypatch.setattr(type(job), "segment", refuse)
+    with pytest.raises(BadInput, match=rf"^no image could be tried: {tmp_path}/a\.jp2: is odd; give others$"):
+        estimate_survey([tmp_path / "a.jp2"], job, n_jobs=1)
+
+
+def test_of_many_images_elsewhere_some_stand_for_all(job, photo, tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for i in range(150):
+            archive.write(photo, f"{i}.png")
+    asked, measure = set(), remote._measure_source
+    monkeypatch.setattr(remote, "_measure_source", lambda path: asked.add(path) or measure(path))
+    paths = [as_source(f"/vsizip/{tmp_path}/all.zip/{i}.png") for i in range(150)]
+    found = estimate_survey([photo, *paths], job, n_jobs=1)
+    assert found.n_images == 151 and found.read_bytes == 151 * photo.stat().st_size
+    assert found.megapixels == pytest.approx(151 * 48 / 1e6) and 30 < len(asked) <= 64
 
 
 def test_what_waits_takes_no_processor(job, photo, monkeypatch):

@@ -199,7 +199,8 @@ def test_a_full_disk_ends_the_run(photo, job, tmp_path, monkeypatch, has_manifes
 
     monkeypatch.setattr(ThresholdJob, "segment", write)
     manifest = Manifest.read(tmp_path) if has_manifest else None
-    with pytest.raises(WriteFailed, match=rf"could not write .*b.png: No space .* same command{mark} goes on$"):
+    told = rf"b\.png: No space .*; free some space there, then give the same command again{mark} to continue$"
+    with pytest.raises(WriteFailed, match=told):
         run_jobs(paths, job, manifest=manifest)
     assert tried == paths[:2]
     monkeypatch.undo()

@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 from collections import namedtuple
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from windowjob import TileJob
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import divide_tasks, make_plan
-from hybridseg.errors import BadInput
-from hybridseg.io import geotiffs
+from hybridseg.errors import BadInput, DiskFull
+from hybridseg.io import geotiffs, remote
 from hybridseg.io.images import load_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import find_images
@@ -217,7 +218,7 @@ def hostile(folder, kind):
         ("function", "has 'PixelFunctionType' in a VRTRasterBand"),
         ("nested", "inner.tif is not a JPEG, PNG or TIFF image"),
         ("bomb", "is more than a list of images"),
-        ("huge", "set TMPDIR to a folder with more"),
+        ("huge", "set TMPDIR to a folder that has more"),
         ("nan", "has 'nan' instead of a number"),
         ("outside", "has an image that lies outside"),
         ("shrunk", "has an image that is shrunk more than 4 times"),
@@ -264,12 +265,41 @@ def test_jpeg_2000(survey, tmp_path, monkeypatch):
         pass
 
 
-def test_the_disk_must_have_room(tiles, monkeypatch):
-    usage = namedtuple("usage", "free")
-    monkeypatch.setattr(geotiffs.shutil, "disk_usage", lambda _: usage(1_000_000))
+def test_the_disk_must_have_room(tiles, job, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "free total")
+    monkeypatch.setattr(geotiffs.shutil, "disk_usage", lambda _: usage(1_000_000, 10**9))
+    path, manifest = tiles / "survey.vrt", Manifest.read(tmp_path / "results")
+    job = replace(job, outputs=Outputs(out_dir=tmp_path / "results"))
     with (
-        pytest.raises(BadInput, match=r"takes up to 1\.0 MB as a GeoTIFF, and .* set TMPDIR"),
-        local_copy(tiles / "survey.vrt"),
+        manifest.writing(),
+        pytest.raises(DiskFull, match=r"takes up to 1\.0 MB as a GeoTIFF, and .* 1\.0 MB free; free .*, then give the"),
+    ):
+        run_jobs([path], job, manifest=manifest)
+    # Where nothing helps there, the others are done.
+    monkeypatch.setattr(geotiffs.shutil, "disk_usage", lambda _: usage(1_000_000, 1_000_000))
+    with manifest.writing():
+        found = run_jobs([path, tiles / "a.tif"], job, manifest=manifest)
+    assert "only 1.0 MB; set TMPDIR to a folder that has more" in found.problems[0].message and len(found.images) == 1
+    monkeypatch.undo()
+    with manifest.writing():
+        assert len(run_jobs([path], job, manifest=manifest).images) == 1
+
+
+@pytest.mark.parametrize("name", ["a.vrt", "a.jp2", "a.img", "gdal:a.bmp"])
+def test_a_disk_that_fills_while_a_copy_is_written(tmp_path, monkeypatch, name):
+    """The image is not damaged: GDAL says no more than that it could not write."""
+    bands = np.random.default_rng(0).integers(0, 255, (3, 700, 500), np.uint8)
+    write_raster(tmp_path / "a.tif", bands)
+    driver = {"vrt": "VRT", "jp2": "JP2OpenJPEG", "img": "HFA", "bmp": "BMP"}[name[-3:]]
+    with quiet_rasterio():
+        rasterio.shutil.copy(tmp_path / "a.tif", tmp_path / name.removeprefix("gdal:"), driver=driver)
+    monkeypatch.chdir(tmp_path)
+    usage, free = shutil.disk_usage(tmp_path), iter([10**9])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=next(free, 1000)))
+    with (
+        remote._limit_files(100_000),
+        pytest.raises(DiskFull, match=r"no room left for a copy of .*a\.\w+; free some space there"),
+        local_copy(as_source(name)),
     ):
         pass
 

@@ -1,5 +1,6 @@
 """Images on the web and in archives: fetched where a user names them, and named as they are."""
 
+import gzip
 import json
 import os
 import re
@@ -153,7 +154,7 @@ def test_what_is_not_there_is_told_plainly(survey, tmp_path):
             local_copy(as_source(f"/vsizip/{tmp_path}/{name}")),
         ):
             pass
-    with pytest.raises(BadInput, match=r"all\.zip/\*\.png is a pattern, which works for files of this machine alone"):
+    with pytest.raises(BadInput, match=r"all\.zip/\*\.png is a pattern, and patterns work only for files"):
         find_images([as_source(f"/vsizip/{tmp_path}/all.zip/*.png")], remote=True)
     with pytest.raises(BadInput, match=r"all\.zip is an archive; .* also takes /vsizip//.*/all\.zip\)$"):
         describe_image(tmp_path / "all.zip")
@@ -271,14 +272,23 @@ def test_sizes_are_asked_for_once(monkeypatch):
     remote._try_size.cache_clear()
 
 
-def test_of_what_is_fetched_the_file_is_counted(web, tmp_path):
+def test_of_what_is_fetched_the_file_is_counted(web, tmp_path, monkeypatch):
     """Or the pixels of it, where nobody says; of many images some stand for all."""
+    remote._try_size.cache_clear()
     write_image(tmp_path / "www/large.png", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
     path, archived = as_source(f"{web}/large.png"), as_source(f"/vsizip/{tmp_path}/www/all.zip/in/b.png")
-    assert measure_copy(path) == (tmp_path / "www/large.png").stat().st_size
-    assert measure_copy(archived) == 6 * 8 * 3
+    size, n_bytes = (tmp_path / "www/a.png").stat().st_size, 6 * 8 * 3
+    assert measure_copy(path) == ((tmp_path / "www/large.png").stat().st_size, True)
+    assert measure_copy(archived) == (size, True)
+    # What is in an archive of another kind, and a server that does not say.
+    other = as_source(f"/vsigzip/{tmp_path}/a.png.gz")
+    (tmp_path / "a.png.gz").write_bytes(gzip.compress((tmp_path / "www/a.png").read_bytes()))
+    assert measure_copy(other) == (n_bytes, False)
+    monkeypatch.setattr(remote, "ask_length", lambda url: 0)
+    assert measure_copy(as_source(f"{web}/a.png")) == (n_bytes, False)
+    assert count_copied([archived, other], 3) == (size + n_bytes, size)
     ASKED.clear()
-    assert count_copied([archived, *(as_source(f"{web}/{i}.png") for i in range(1000))], 3) == 144
+    assert count_copied([archived, *(as_source(f"{web}/{i}.png") for i in range(1000))], 3) == (size, size)
     assert 10 < len({name for _, name in ASKED}) <= 64
 
 
@@ -322,7 +332,7 @@ def test_a_server_that_sends_files_only_as_a_whole(launch, tmp_path, suffix):
     port = re.search(r"port (\d+)", server.stdout.readline())[1]
     path = as_source(f"http://127.0.0.1:{port}/large{suffix}")
     assert read_shape(path) == (400, 400)
-    assert measure_copy(path) == (tmp_path / f"large{suffix}").stat().st_size
+    assert measure_copy(path) == ((tmp_path / f"large{suffix}").stat().st_size, True)
     with local_copy(path) as copy:
         assert copy.read_bytes() == (tmp_path / copy.name).read_bytes()
 

@@ -255,21 +255,36 @@ def test_a_disk_that_is_too_small(run, photos, words, monkeypatch, tmp_path):
     assert reason in run("segment", photos, *words).output
 
 
+def test_a_dry_run_says_how_many_images_stand_for_all(run, photos, words, monkeypatch, tmp_path):
+    shutil.make_archive(tmp_path / "all", "zip", photos)
+    archive = f"/vsizip/{tmp_path}/all.zip"
+    assert "megapixels  0.0\n" in run("segment", archive, *words, "--dry-run").output
+    monkeypatch.setattr("hybridseg.batch.plan._MOST_ASKED", 1)
+    told = "megapixels  0.0, estimated from 1 of the 2 images that lie elsewhere\n"
+    assert told in run("segment", archive, *words, "--dry-run").output
+
+
 def test_copies_that_the_disk_would_not_hold(run, photos, words, monkeypatch, tmp_path):
     rasterio.shutil.copy(photos / "a.png", tmp_path / "c.jp2", driver="JP2OpenJPEG")
     sources, places = (photos, tmp_path / "c.jp2"), {tmp_path / "out": 10**9, tmp_path / "tmp": 1_100_000}
+    (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     monkeypatch.setattr("hybridseg.cli.batch.measure_free", places.get)
     monkeypatch.setattr("hybridseg.batch.plan.measure_free", places.get)
     result = run("segment", *sources, *words, "--dry-run")
-    row = f"copies      up to about 1.0 MB at a time in {tmp_path / 'tmp'}; 1.1 MB are free\n"
+    row = f"copies      at most 1.0 MB at a time in {tmp_path / 'tmp'}, which has 1.1 MB free\n"
     assert result.exit_code == 0 and row in result.output
     assert "copies  " not in run("segment", photos, *words, "--dry-run").output
     places[tmp_path / "tmp"] = 1_000_000
-    reason = "has 1.0 MB free, and temporary copies of images need up to 1.0 MB; free some, or set TMPDIR to a folder"
+    reason = "has 1.0 MB free, and temporary copies of images need up to 1.0 MB; free some space, or set TMPDIR to"
     result = run("segment", *sources, *words, "--dry-run")
     assert result.exit_code == 1 and f"segment would refuse:\n  {tmp_path / 'tmp'}: {reason}" in result.output
     assert reason in run("segment", *sources, *words).output and not list(tmp_path.glob("out/*.mat"))
+    # Nobody is refused for what an image is only estimated to take.
+    monkeypatch.setattr("hybridseg.batch.plan.measure_copy", lambda image: (10**9, False))
+    assert run("segment", *sources, *words, "--dry-run").exit_code == 0
+    result = run("segment", *sources, *words)
+    assert result.exit_code == 0 and "copies of images may need up to 1.0 GB, by the sizes of" in result.output
 
 
 def test_a_dry_run_refuses_a_folder_that_cannot_be_written(run, photos, words, monkeypatch, tmp_path):

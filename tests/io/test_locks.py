@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import logging
 import os
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hybridseg.errors import OutputExists, WriteFailed
+from hybridseg.errors import DiskFull, OutputExists, WriteFailed
 from hybridseg.io import locks
 from hybridseg.io.atomic import atomic_folder, atomic_path, claim_folder, write_text
 from hybridseg.io.locks import explain_folder, holds_files, is_leftover, lock_output, own_partial, remove_leftovers
@@ -222,7 +223,9 @@ def test_errors_of_the_system_become_a_sentence(tmp_path):
         temporary.write_text("x")
         shutil.rmtree(tmp_path / "gone")
     assert str(explain_folder(tmp_path, OSError(30, "Read-only file system"))).endswith("or fix its permissions")
-    assert "free some space there" in str(explain_folder(tmp_path, OSError(28, "No space left on device")))
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        found = explain_folder(tmp_path, OSError(number, os.strerror(number)))
+        assert isinstance(found, DiskFull) and str(found).endswith("; free some space there")
 
 
 def test_a_name_is_tried_anew_where_the_lock_is_held(tmp_path, monkeypatch):
