@@ -21,6 +21,7 @@ from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.session import LabelSession
 from hybridseg.machine import share_freed_memory
 from hybridseg.markup import count_of, escape_html, render_text
+from hybridseg.progress import say_if_slow
 from hybridseg.web.app import MAX_BODY_BYTES, MAX_IMPORT_BYTES, create_label_app
 from hybridseg.web.connections import close_idle, limit_connections
 from hybridseg.web.gate import LOOPBACK_NAMES, Gate
@@ -128,7 +129,8 @@ class Page:
                 close_idle(self._server)
         finally:
             self._stopping.set()
-        self._server.task_dispatcher.shutdown(timeout=_GRACE_SECONDS)
+        with say_if_slow("finishing what the page asked for; press Ctrl-C again to stop at once"):
+            self._server.task_dispatcher.shutdown(timeout=_GRACE_SECONDS)
         serving.close_all(channels, ignore_all=True)
 
     def open_browser(self) -> None:

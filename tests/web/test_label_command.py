@@ -195,6 +195,48 @@ def test_a_server_that_never_answers_does_not_keep_it(start, table, tmp_path, mo
         assert sorted(path.name for path in results.iterdir()) == ["far_predseg.png", "manifest.jsonl"]
 
 
+SLOW = """
+import logging, sys, time
+from hybridseg.labelling import session
+from hybridseg.cli.main import main
+describe = session.LabelSession.describe
+def slowly(self, image_id):
+    if sys._getframe(1).f_code.co_name != "open_ahead":
+        print("asked", flush=True)
+        time.sleep(float(sys.argv.pop(1)))
+    return describe(self, image_id)
+session.LabelSession.describe = slowly
+main(["label", sys.argv[2], "--no-browser"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seconds", "n_presses"), [(3, 1), (15, 2)])
+def test_what_the_page_asked_for_is_answered_unless_ctrl_c_is_pressed_again(photos, launch, seconds, n_presses):
+    (photos / "labels.txt").write_text("water\nsand\n")
+    process = launch([sys.executable, "-u", "-c", SLOW, str(seconds), str(photos)])
+    while "http://" not in (line := process.stdout.readline()):
+        assert line
+    client = Client(re.search(r"http://\S+", line)[0])
+    image_id, answers = client.get("/api/session")["images"][0]["id"], []
+
+    def ask():
+        with suppress(OSError):
+            answers.append(client.get(f"/api/images/{image_id}"))
+
+    (thread := threading.Thread(target=ask)).start()
+    while process.stdout.readline() != "asked\n":
+        pass
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == "finishing what the page asked for; press Ctrl-C again to stop at once ...\n"
+    if n_presses == 2:
+        process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, err = process.communicate(timeout=30)
+    thread.join()
+    assert "Traceback" not in err and time.monotonic() - began < 8 and len(answers) == 2 - n_presses
+
+
 def test_nothing_to_import(run, photos):
     result = run("label", photos, "--import", photos / "nothing", "--no-browser")
     assert result.exit_code == 1 and "there is no file or folder" in result.output
