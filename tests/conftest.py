@@ -64,6 +64,14 @@ def apart(monkeypatch):
 
 
 @pytest.fixture
+def hears_ctrl_c():
+    """Let Ctrl-C be heard, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def launch():
     """Start programs that hear Ctrl-C even where the tests run in the background; none outlives its test."""
     processes = []

@@ -9,7 +9,7 @@ import pytest
 from hybridseg.interrupts import hold_interrupts, on_interrupt, shield_children
 
 
-def test_ctrl_c_is_answered_by_a_function_in_the_main_thread():
+def test_ctrl_c_is_answered_by_a_function_in_the_main_thread(hears_ctrl_c):
     pressed, before = [], signal.getsignal(signal.SIGINT)
     with on_interrupt(lambda: pressed.append(1)):
         signal.raise_signal(signal.SIGINT)
@@ -34,7 +34,7 @@ def test_a_program_in_the_background_of_a_script_hears_no_ctrl_c():
         signal.signal(signal.SIGINT, before)
 
 
-def test_ctrl_c_waits_for_an_import():
+def test_ctrl_c_waits_for_an_import(hears_ctrl_c):
     done, before = False, signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), hold_interrupts():
         signal.raise_signal(signal.SIGINT)
@@ -42,7 +42,7 @@ def test_ctrl_c_waits_for_an_import():
     assert done and signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_waits_until_processes_have_started():
+def test_ctrl_c_waits_until_processes_have_started(hears_ctrl_c):
     code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
     found, earlier = [], signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), hold_interrupts(), shield_children():

@@ -135,7 +135,7 @@ def test_a_number_of_jobs_that_means_nothing(n_jobs):
         list(map_calls(abs, [1], n_jobs=n_jobs))
 
 
-def test_a_second_interrupt_does_not_disturb_the_end_of_the_processes(monkeypatch):
+def test_a_second_interrupt_does_not_disturb_the_end_of_the_processes(monkeypatch, hears_ctrl_c):
     """It would leave them waiting for work for ever, and this process for them."""
     end, seen = ProcessPoolExecutor.shutdown, []
 

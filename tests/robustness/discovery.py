@@ -26,6 +26,7 @@ NOT_READERS = {
     "demo.overview.draw_scene_overview": _THROUGH,
     "dense.datasets.find_folder_pairs": _THROUGH,
     "demo.overview.draw_result_overview": _THROUGH,
+    "io.geotiffs.list_files": _THROUGH,
     "io.remote.ask_shapes": _THROUGH,
     "io.remote.read_shape": _THROUGH,
     "io.sources.describe_source": "it works on the text of a path, and opens nothing",
