@@ -29,6 +29,7 @@ def test_a_program_in_the_background_of_a_script_hears_no_ctrl_c():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with hold_interrupts():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)

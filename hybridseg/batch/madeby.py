@@ -50,11 +50,22 @@ def add_settings(record: str, **settings: Any) -> str:
     return json.dumps(found)
 
 
+def names_model(record: str | None) -> bool:
+    """Return whether a record of how a label map was made, if there is one, names the model that made it.
+
+    Raises
+    ------
+    BadInput
+        When it is no record of ours.
+    """
+    return "models" in parse_json_object(record or "{}")
+
+
 def check_place(path: Path) -> None:
     """Raise OutputExists where a label map would replace a file that is no result of a model."""
     try:
         # A link to nothing is a file of the user, too.
-        is_result = not os.path.lexists(path) or "models" in parse_json_object(read_made_by(path) or "{}")
+        is_result = not os.path.lexists(path) or names_model(read_made_by(path))
     except HybridSegError:
         is_result = False
     if not is_result:

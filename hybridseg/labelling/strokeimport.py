@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hybridseg.batch.madeby import names_model
 from hybridseg.classes import MAX_CLASSES, ClassTable, class_key, seeds_to_labels
 from hybridseg.errors import BadInput, HybridSegError, join_names, located
 from hybridseg.io.annotations.canvas import Mask
@@ -21,8 +22,7 @@ from hybridseg.io.annotations.formats import read_annotations
 from hybridseg.io.annotations.items import Item, check_image, clean_name, extend_table, split_labels
 from hybridseg.io.annotations.runlengths import Rle
 from hybridseg.io.annotations.strokes import draw_strokes, mask_to_points
-from hybridseg.io.jsonfiles import parse_json_object
-from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.formats import read_made_by
 from hybridseg.io.pairing import machine_ending
 from hybridseg.palette import Color
 
@@ -110,7 +110,7 @@ def _is_by_model(path: Path) -> bool:
     if machine_ending(path):
         return True
     try:
-        return "models" in parse_json_object(read_labelmap(path, with_seeds=False).made_by or "{}")
+        return names_model(read_made_by(path))
     except HybridSegError:
         # Of another tool, or with a record written by hand.
         return False
