@@ -16,7 +16,7 @@ from discovery import Reader
 from mosaicseeds import OUT, copy_small, find_whole
 from seeds import SHAPE, TABLE, TILE, Tiny, use_card
 
-from hybridseg.batch.madeby import check_place, explain_difference
+from hybridseg.batch.madeby import check_place, explain_difference, names_model
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.results import read_confidence
 from hybridseg.batch.status import read_status
@@ -288,6 +288,7 @@ READERS = tuple(
         ("batch.results.read_confidence", "results/confidence.tif", read_confidence),
         ("batch.madeby.explain_difference", LABELS, lambda path: explain_difference(path, '{"settings": {}}')),
         ("batch.madeby.check_place", LABELS, check_place),
+        ("batch.madeby.names_model", LABELS, lambda path: names_model(read_made_by(path))),
         ("classes.ClassTable.from_records", VALUES, lambda path: ClassTable.from_records(value_of(path))),
         ("data.split.read_split", "texts/split.csv", read_split),
         ("data.splitplan.choose_others", "texts/names.txt",
