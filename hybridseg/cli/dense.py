@@ -26,7 +26,6 @@ from hybridseg.cli.options import (
 )
 from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
-from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.fit import LOSS, Epoch, FitOptions
 from hybridseg.dense.machines import MachineOptions
 from hybridseg.dense.runs import load_run
@@ -84,14 +83,6 @@ def read_paths(settings: dict[str, Any], **files: Any) -> TrainingPaths:
     machines, figures = read_options(MachineOptions, settings), read_options(FigureOptions, settings)
     return read_options(TrainingPaths, settings, machines=machines, figures=figures, **files)
 
-
-def make_crop_options(crop: str, crop_scale: str) -> Callable[[Any], Any]:
-    """Return the options that say on which windows a network is trained; the words say what is the default."""
-    unset = {"crop": crop, "crop_scale": crop_scale, "n_crops": "as many as show a photo once, up to 4"}
-    return options_of(CropOptions, "crop", "crop_scale", "n_crops", "balance", unset=unset)
-
-
-crop_options = make_crop_options("whole photos, resized to --size", "0.5-2")
 
 # How an image is presented to the networks.
 presentation_options = options_of(

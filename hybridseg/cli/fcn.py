@@ -12,7 +12,6 @@ from hybridseg.cli.dense import (
     crf_options,
     infer_images,
     labeldefs_option,
-    make_crop_options,
     make_steps,
     read_paths,
     report_training,
@@ -105,9 +104,14 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
     FcnOptions, "epochs", "batch_size", "learning_rate", "loss", "size", "backbone",
     unset={"size": "windows"},
 )  # fmt: skip
-@make_crop_options(
-    "by the first photo, unless --size", "0.5-2; without --crop, so that a window shows 0.6 to 1.2 of a photo's sides"
-)
+@options_of(
+    CropOptions, "crop", "crop_scale", "n_crops", "balance",
+    unset={
+        "crop": "by the first photo, unless --size",
+        "crop_scale": "0.5-2; without --crop, so that a window shows 0.6 to 1.2 of a photo's sides",
+        "n_crops": "as many as show a photo once, up to 4",
+    },
+)  # fmt: skip
 @click.option(
     "--weights", "weights", metavar=WeightsType.name, type=WeightsType(),
     help="What the backbone starts from: random weights, those of ImageNet (downloaded unless they come with the "

@@ -126,7 +126,7 @@ def build_lmdb(
         logger.warning("%s", alpha)
     chosen = split_pairs(pairs, options)
     paths = tuple(out_dir / f"{part}-{options.dataset_name}.lmdb" for part in PARTS)
-    plans = [_plan(pairs, infos, numbers, options, table) for numbers in chosen]
+    plans = [_plan(pairs, numbers, options, table) for numbers in chosen]
     with lock_output(paths[0]):
         claim_folder(out_dir)
         states = [_find_state(path, plan, overwrite=overwrite) for path, plan in zip(paths, plans, strict=True)]
@@ -145,11 +145,7 @@ def build_lmdb(
 
 
 def _plan(
-    pairs: Sequence[Pair],
-    infos: Sequence[ImageInfo],
-    numbers: Sequence[int],
-    options: LmdbOptions,
-    table: ClassTable | None,
+    pairs: Sequence[Pair], numbers: Sequence[int], options: LmdbOptions, table: ClassTable | None
 ) -> dict[str, Any]:
     """Return everything that a database depends on, as JSON holds it."""
     files = [[*_stamp(pairs[i].image_path), *_stamp(pairs[i].labels_path)] for i in numbers]

@@ -90,12 +90,12 @@ def _tell_fault(known: Evidence, fault: Fault) -> Section:
 def _show_photo(known: Evidence, path: Path, kind: str = "mask", remark: str = "") -> Picture:
     """Return a small photo, with its mask laid over it where it has one."""
     facts, mask = known.survey.photos[path], known.mask_of.get(path)
-    overlay = embed_picture(_draw_overlay(known, path, mask), ".png") if kind and mask and mask.ids else ""
+    overlay = embed_picture(_draw_overlay(known, mask), ".png") if kind and mask and mask.ids else ""
     caption = f"{path.name} ({_SETS.get(known.sets.get(path, ''), 'not used')}{remark})"
     return Picture(embed_picture(facts.picture, ".jpg"), caption, overlay)
 
 
-def _draw_overlay(known: Evidence, path: Path, mask: MaskFacts) -> bytes:
+def _draw_overlay(known: Evidence, mask: MaskFacts) -> bytes:
     table = mask.names or known.names.table
     assert table is not None and known.names.table is not None
     return encode_overlay(labels_to_seeds(mask.small), table.with_colors_of(known.names.table))
