@@ -57,14 +57,7 @@ def writing_band(
     """
     import rasterio
 
-    path, (rows, cols) = Path(path), shape
-    profile: dict[str, Any] = {"driver": "GTiff", "height": rows, "width": cols, "count": 1, "dtype": np.uint8,
-                               "nodata": nodata, "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
-                               "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK}  # fmt: skip
-    if georeference and georeference.transform:
-        profile["transform"] = rasterio.Affine(*georeference.transform)
-    if georeference and georeference.crs and not georeference.gcps:
-        profile["crs"] = rasterio.crs.CRS.from_user_input(georeference.crs)
+    path, profile = Path(path), _set_up(shape, nodata, georeference)
     with ExitStack() as stack:
         # The raster is renamed last.
         temporary = stack.enter_context(atomic_path(path))
@@ -75,35 +68,19 @@ def writing_band(
         stack.enter_context(explain_writing(path))
         # Its overviews come first in the file, so that they are made of a raster that is there already.
         plain = stack.enter_context(own_partial(path.parent, ".tif"))
-        waiting: list[np.ndarray] = []
-        checksum = n_written = 0
         with quiet_rasterio(), rasterio.open(plain, "w", **profile) as dataset:
-
-            def write(values: np.ndarray) -> None:
-                nonlocal checksum, n_written
-                checksum = zlib.crc32(np.ascontiguousarray(values), checksum)
-                waiting.append(values)
-                n_waiting = sum(map(len, waiting))
-                # Whole rows of blocks, so that none is compressed twice.
-                is_last = n_written + n_waiting == rows
-                n_ready = n_waiting if is_last else n_waiting - n_waiting % _BLOCK
-                if n_ready:
-                    ready = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
-                    with _noticing(path):
-                        dataset.write(ready[:n_ready], 1, window=((n_written, n_written + n_ready), (0, cols)))
-                    waiting[:], n_written = [ready[n_ready:]], n_written + n_ready
-
-            yield write
+            strips = _Strips(path, dataset)
+            yield strips.write
             if palette:
                 dataset.write_colormap(1, {i: (*color, 255) for i, color in enumerate(palette)})
-            dataset.update_tags(1, **tags(checksum))
+            dataset.update_tags(1, **tags(strips.checksum))
             if georeference and georeference.gcps:
                 crs = rasterio.crs.CRS.from_user_input(georeference.crs) if georeference.crs else None
                 dataset.gcps = (list(georeference.gcps), crs)
             if georeference and georeference.rpcs:
                 dataset.rpcs = georeference.rpcs
         _arrange(plain, temporary)
-        _check_written(temporary, checksum)
+        _check_written(temporary, strips.checksum)
         outdated = {path.with_name(path.name + ending) for ending in (".aux.xml", ".ovr")}.difference(sidecars)
         for old in (*outdated, *((path,) if changed else ())):
             old.unlink(missing_ok=True)
@@ -115,6 +92,46 @@ def write_band(
     """Write a band that is in memory, (rows, cols) uint8, as `writing_band` does."""
     with writing_band(path, (values.shape[0], values.shape[1]), georeference, **settings) as write:
         write(values)
+
+
+def _set_up(shape: tuple[int, int], nodata: int, georeference: GeoReference | None) -> dict[str, Any]:
+    """Return what a raster is created with, before it is arranged; control points it gets when it is there."""
+    import rasterio
+
+    profile: dict[str, Any] = {
+        "driver": "GTiff", "height": shape[0], "width": shape[1], "count": 1, "dtype": np.uint8, "nodata": nodata,
+        "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
+        "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK,
+    }  # fmt: skip
+    if georeference and georeference.transform:
+        profile["transform"] = rasterio.Affine(*georeference.transform)
+    if georeference and georeference.crs and not georeference.gcps:
+        profile["crs"] = rasterio.crs.CRS.from_user_input(georeference.crs)
+    return profile
+
+
+class _Strips:
+    """The strips of a raster as they come, written in whole rows of blocks, so that none is compressed twice."""
+
+    def __init__(self, path: Path, dataset: Any) -> None:
+        self._path, self._dataset = path, dataset
+        self._waiting: list[np.ndarray] = []
+        self._n_written = 0
+        self.checksum = 0
+
+    def write(self, values: np.ndarray) -> None:
+        """Take the next rows."""
+        self.checksum = zlib.crc32(np.ascontiguousarray(values), self.checksum)
+        self._waiting.append(values)
+        n_waiting = sum(map(len, self._waiting))
+        is_last = self._n_written + n_waiting == self._dataset.height
+        n_ready = n_waiting if is_last else n_waiting - n_waiting % _BLOCK
+        if n_ready:
+            ready = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+            rows = self._n_written, self._n_written + n_ready
+            with _noticing(self._path):
+                self._dataset.write(ready[:n_ready], 1, window=(rows, (0, self._dataset.width)))
+            self._waiting, self._n_written = [ready[n_ready:]], rows[1]
 
 
 def _arrange(plain: Path, target: Path) -> None:
