@@ -139,7 +139,7 @@ class PredictionJob(Job):
         page, pictures = fit_page(info.shape, 1, dpi=DPI), self.pictures.get(image_path, ())
         with writing_result(
             rows, info.shape, found.table, info.georeference, made_by=found.made_by,
-            size=info.shape if is_whole else page, label_path=tif_path, confidence_path=None, entropy_path=None,
+            size=info.shape if is_whole else page, label_path=tif_path,
         ) as kept:  # fmt: skip
             watch.lap("predict")
             if pictures:

@@ -280,8 +280,8 @@ def writing_result(
     made_by: str,
     size: tuple[int, int],
     label_path: Path | None,
-    confidence_path: Path | None,
-    entropy_path: Path | None,
+    confidence_path: Path | None = None,
+    entropy_path: Path | None = None,
 ) -> Iterator[KeptMaps]:
     """Write the label map of an image as it comes, its confidence and entropy; what is kept of it is then there.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,15 @@ from hybridseg import __version__
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
 from hybridseg.batch.parts import Work
-from hybridseg.batch.results import NO_DATA, ImageResult, explain_large, fits_whole, is_small, writing_result
+from hybridseg.batch.results import (
+    NO_DATA,
+    ImageResult,
+    KeptMaps,
+    explain_large,
+    fits_whole,
+    is_small,
+    writing_result,
+)
 from hybridseg.classes import ClassTable, share_out
 from hybridseg.figures import DPI
 from hybridseg.hybrid.segmentation import HybridOptions, plan_votes, segment_image
@@ -26,6 +33,7 @@ from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.lazyimages import open_lazily
+from hybridseg.io.rasters import GeoReference
 from hybridseg.io.tables import write_json
 from hybridseg.machine import MemoryOptions
 from hybridseg.markup import count_of
@@ -81,24 +89,24 @@ class SemsegJob(Job):
 
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
-        place = partial(_place, self.outputs, image_path, self.load().tile_size)
         small = is_small(image_path)
-        targets = [
-            place(".mat" if small else "_label.tif"),
-            *self.outputs.list_figures(image_path, f"_ares_{self.load().tile_size}"),
-        ]
+        places = self._find_places(image_path, is_large=not small)
+        targets = [places.label_map if small else places.raster, *places.figures]
         if self.outputs.probabilities:
-            targets += [place("_confidence.tif"), place("_entropy.tif")]
+            targets += [places.confidence, places.entropy]
         if self.outputs.keep_seeds:
-            targets.append(place(".mat" if small else ".tif", "atiles"))
+            targets.append(places.tiles)
         if self.outputs.report:
-            targets.append(place("_report.json"))
+            targets.append(places.report)
         return targets
 
     def list_places(self, image_path: Path) -> list[Path]:
         """List the same, the label map as a picture, and that of the tiles, which is written for lost ones too."""
-        place = partial(_place, self.outputs, image_path, self.load().tile_size)
-        return [*self.list_targets(image_path), place("_label.png"), place("_label.tif"), place(".mat", "atiles")]
+        places = self._find_places(image_path, is_large=not is_small(image_path))
+        return [*self.list_targets(image_path), places.picture, places.raster, places.tiles]
+
+    def _find_places(self, image_path: Path, *, is_large: bool) -> _Places:
+        return _Places(self.outputs, image_path, self.load().tile_size, is_large=is_large)
 
     def record(self, image_path: Path) -> str:
         """Return the record of how the label map of an image is made."""
@@ -131,6 +139,20 @@ class SemsegJob(Job):
     def share(self, image_path: Path, work: Work, *, progress: Progress = no_progress) -> ImageResult:
         """Segment one image whose tiles others classify."""
         return self.segment(image_path, work=work, progress=progress)
+
+
+class _Places:
+    """The files of the result of an image, by what they hold."""
+
+    def __init__(self, outputs: Outputs, image_path: Path, tile_size: int, *, is_large: bool) -> None:
+        def place(ending: str, kind: str = "ares") -> Path:
+            return outputs.place(image_path, f"_{kind}_{tile_size}{ending}")
+
+        self.label_map, self.picture, self.raster = place(".mat"), place("_label.png"), place("_label.tif")
+        self.figures = outputs.list_figures(image_path, f"_ares_{tile_size}")
+        self.confidence, self.entropy = place("_confidence.tif"), place("_entropy.tif")
+        self.tiles = place(".tif" if is_large else ".mat", "atiles")
+        self.report = place("_report.json")
 
 
 def load_classifiers(paths: Sequence[Path], **settings: Any) -> AnyClassifier:
@@ -178,7 +200,6 @@ def segment_file(
     image_path, table = Path(image_path), table or classifier.table
     watch, room = StopWatch(), memory.find_room()
     info, image = describe_image(image_path), open_lazily(image_path, room=room).as_rgb8()
-    shape, is_large = info.shape, not fits_whole(info.shape)
     watch.lap("read")
     found = segment_image(
         image, classifier, options=options, want_confidence=outputs.probabilities, room=room, work=work,
@@ -187,58 +208,19 @@ def segment_file(
     watch.restart()
     watch.seconds.update(found.seconds)
 
-    place = partial(_place, outputs, image_path, classifier.tile_size)
     bands = describe_colors(info.bands, model=classifier.path.name, has_alpha=info.has_alpha)
     warnings = list_warnings(found, options, table, tile_size=classifier.tile_size, bands=bands)
-    warnings += filter(None, [explain_large(shape)])
+    warnings += filter(None, [explain_large(info.shape)])
+    places = _Places(outputs, image_path, classifier.tile_size, is_large=not fits_whole(info.shape))
     made_by = _make_record(classifier, found.options, table)
-    heads = ("image", f"{count_of(found.n_tiles, 'tile')}", "every pixel, by CRF")
-    dpi = outputs.figures.dpi if outputs.figures else DPI
-    panel = fit_page(shape, len(heads), dpi=dpi)
-    figures = outputs.list_figures(image_path, f"_ares_{classifier.tile_size}")
-    label_path = place("_label.tif") if info.georeference is not None or is_large else None
-    confidence_path, entropy_path = (
-        place(ending) if outputs.probabilities else None for ending in ("_confidence.tif", "_entropy.tif")
-    )
-    tile_path = place(".tif" if is_large else ".mat", "atiles") if outputs.keep_seeds or found.lost else None
-    written = [*figures, *filter(None, [label_path, confidence_path, entropy_path, tile_path])]
-    about: dict[str, Any] = {"made_by": made_by, "size": panel if is_large else shape}
-    with writing_result(
-        found.list_rows(), shape, table, info.georeference, label_path=label_path, confidence_path=confidence_path,
-        entropy_path=entropy_path, **about,
-    ) as kept:  # fmt: skip
-        watch.lap("write maps")
-        for path in figures:
-            has_enough = min(np.subtract(found.picture.shape[:2], panel)) >= 0
-            picture = shrink_image(found.picture, *panel) if has_enough else image.shrink(panel)
-            seen = show_result(picture, kept.labels, table, shape=panel, heads=heads, seeds=kept.seeds)
-            draw_panels(path, seen, dpi=dpi)
-            watch.lap("draw figure")
-        if tile_path is not None:
-            tiles = writing_result(
-                found.list_tile_rows(), shape, table, info.georeference, **about,
-                label_path=tile_path if is_large else None, confidence_path=None, entropy_path=None,
-            )  # fmt: skip
-            with tiles as kept_tiles:
-                if not is_large:
-                    whole = LabelMap(kept_tiles.labels, table, kept_tiles.seeds, made_by=made_by)
-                    write_labelmap(tile_path, whole)
-    if is_large:
-        written.sort(key=lambda path: path != label_path)
-    else:
-        written.insert(0, place("_label.png"))
-        result = LabelMap(kept.labels, table, kept.seeds, info.georeference, made_by)
-        write_labelmap(written[0], result)
-        watch.lap("write label picture")
-        # Last of the maps: where it is, the others are too, and the image is done.
-        written.insert(0, place(".mat"))
-        write_labelmap(written[0], result)
-    watch.lap("write maps")
+    kept, written = _write_maps(found, table, info.georeference, made_by, outputs=outputs, places=places, watch=watch)
     shares = share_out(kept.counts, table)
     if outputs.report:
-        written.append(place("_report.json"))
-        about = {"shares": shares, "warnings": warnings, "seconds": watch.seconds}
-        write_json(written[-1], _make_report(image_path, classifier, found, kept.n_seeds, **about))
+        report = _make_report(
+            image_path, classifier, found, kept.n_seeds, shares=shares, warnings=warnings, seconds=watch.seconds
+        )
+        write_json(places.report, report)
+        written.append(places.report)
     return ImageResult(
         image_path, tuple(written), shares, tuple(warnings), watch.seconds,
         measures=kept.measures, remark="" if found.n_tiles else NO_DATA,
@@ -289,8 +271,69 @@ def list_warnings(
     return warnings
 
 
-def _place(outputs: Outputs, image_path: Path, tile_size: int, ending: str, kind: str = "ares") -> Path:
-    return outputs.place(image_path, f"_{kind}_{tile_size}{ending}")
+def _write_maps(
+    found: Segmentation,
+    table: ClassTable,
+    georeference: GeoReference | None,
+    made_by: str,
+    *,
+    outputs: Outputs,
+    places: _Places,
+    watch: StopWatch,
+) -> tuple[KeptMaps, list[Path]]:
+    """Write the label map, what was asked for beside it and the figure; return their paths, the label map first."""
+    shape, is_large = found.shape, not fits_whole(found.shape)
+    heads = ("image", f"{count_of(found.n_tiles, 'tile')}", "every pixel, by CRF")
+    dpi = outputs.figures.dpi if outputs.figures else DPI
+    panel = fit_page(shape, len(heads), dpi=dpi)
+    raster_path = places.raster if georeference is not None or is_large else None
+    confidence_path, entropy_path = (places.confidence, places.entropy) if outputs.probabilities else (None, None)
+    tiles_path = places.tiles if outputs.keep_seeds or found.lost else None
+    written = [*places.figures, *filter(None, [raster_path, confidence_path, entropy_path, tiles_path])]
+    about: dict[str, Any] = {"made_by": made_by, "size": panel if is_large else shape}
+    with writing_result(
+        found.list_rows(), shape, table, georeference, label_path=raster_path, confidence_path=confidence_path,
+        entropy_path=entropy_path, **about,
+    ) as kept:  # fmt: skip
+        watch.lap("write maps")
+        for path in places.figures:
+            has_enough = min(np.subtract(found.picture.shape[:2], panel)) >= 0
+            picture = shrink_image(found.picture, *panel) if has_enough else found.image.shrink(panel)
+            seen = show_result(picture, kept.labels, table, shape=panel, heads=heads, seeds=kept.seeds)
+            draw_panels(path, seen, dpi=dpi)
+            watch.lap("draw figure")
+        if tiles_path is not None:
+            _write_tiles(tiles_path, found, table, georeference, **about)
+    if is_large:
+        written.sort(key=lambda path: path != raster_path)
+    else:
+        result = LabelMap(kept.labels, table, kept.seeds, georeference, made_by)
+        write_labelmap(places.picture, result)
+        watch.lap("write label picture")
+        # Last of the maps: where it is, the others are too, and the image is done.
+        write_labelmap(places.label_map, result)
+        written = [places.label_map, places.picture, *written]
+    watch.lap("write maps")
+    return kept, written
+
+
+def _write_tiles(
+    path: Path,
+    found: Segmentation,
+    table: ClassTable,
+    georeference: GeoReference | None,
+    *,
+    made_by: str,
+    size: tuple[int, int],
+) -> None:
+    """Write the label map of the tiles alone, without the CRF; as a GeoTIFF part by part."""
+    is_raster = path.suffix == ".tif"
+    with writing_result(
+        found.list_tile_rows(), found.shape, table, georeference, label_path=path if is_raster else None,
+        made_by=made_by, size=size,
+    ) as kept:  # fmt: skip
+        if not is_raster:
+            write_labelmap(path, LabelMap(kept.labels, table, kept.seeds, made_by=made_by))
 
 
 def _make_record(classifier: AnyClassifier, options: HybridOptions, table: ClassTable) -> str:

@@ -247,6 +247,12 @@ def test_a_file_that_is_called_figures_is_told_of_before_the_work(photo, job):
     assert len(run_jobs([photo], replace(job, outputs=Outputs(figures=None))).images) == 1
 
 
+def test_the_place_of_the_tiles_is_that_of_a_map_that_may_be_written_of_them(photo, job, monkeypatch):
+    assert photo.with_name("photo_atiles_16.mat") in job.list_places(photo)
+    monkeypatch.setattr(results, "MOST_WHOLE_PIXELS", 1000)
+    assert photo.with_name("photo_atiles_16.tif") in job.list_places(photo)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("wanted", ["probabilities", "report", "keep_seeds", "figures"])
 def test_what_is_asked_for_in_addition_is_made_on_resume(photo, job, wanted):
