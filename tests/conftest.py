@@ -305,7 +305,7 @@ def quick_panels(quick_charts, monkeypatch):
     """Leave out the figure of each image, which takes longer than all the rest: its panels, its confusion matrix."""
     for room in ("labelling.spread", "hybrid.semseg", "dense.predict", "evaluation.errorpanels"):
         monkeypatch.setattr(f"hybridseg.{room}.draw_panels", draw_nothing)
-    monkeypatch.setattr("hybridseg.evaluation.pixels.draw_panel_rows", draw_nothing)
+    monkeypatch.setattr("hybridseg.evaluation.errorpanels.draw_panel_rows", draw_nothing)
 
 
 @pytest.fixture

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from hybridseg.classes import ClassTable, remap
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.evaluation.pairs import TruthPair
 from hybridseg.figures import DPI
+from hybridseg.forecast import Weighted
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.options import check_options, option
 from hybridseg.panels import Panels, fit_page, show_errors
-from hybridseg.sheets import draw_panels
+from hybridseg.progress import Progress, no_progress
+from hybridseg.ranking import ImageScore
+from hybridseg.sheets import draw_panel_rows, draw_panels
 
 Item = TypeVar("Item")
 
 N_EXTREMES = 3
+PANEL_SECONDS = 0.4
+"""To draw the errors of a photo of half a megapixel."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,64 @@ def pick_extremes(ranked: Sequence[Item]) -> tuple[list[Item], list[Item]]:
     n_worst = min(N_EXTREMES, (len(ranked) + 1) // 2)
     n_best = min(N_EXTREMES, len(ranked) - n_worst)
     return list(ranked[:n_worst]), list(ranked[len(ranked) - n_best :])[::-1]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredPhoto:
+    """A pair of label maps, how well it came out, and its photo."""
+
+    score: ImageScore
+    pair: TruthPair
+    image_path: Path
+
+    @property
+    def name(self) -> str:
+        """What the pair is called."""
+        return self.score.image
+
+
+def draw_all_errors(
+    photos: Sequence[ScoredPhoto],
+    paths: Mapping[str, Path],
+    worst_path: Path,
+    *,
+    worst: Sequence[ScoredPhoto],
+    classes: ClassTable,
+    ignore: Sequence[str] = (),
+    table: ClassTable | None = None,
+    dpi: int = DPI,
+    progress: Progress = no_progress,
+) -> tuple[list[Path], list[Problem]]:
+    """Draw the errors of photos, and the worst of them on one sheet; return the figures, and what cannot be drawn.
+
+    Parameters
+    ----------
+    paths : mapping of str to pathlib.Path
+        The figure of each photo, by its name.
+    worst : sequence of ScoredPhoto
+        Those that the sheet shows.
+    classes, ignore, table
+        As `draw_errors`.
+    """
+    written, problems = [], []
+    on_sheet: dict[str, Panels] = {}
+    for photo in progress(Weighted(photos, PANEL_SECONDS), label="drawing errors"):
+        dice, accuracy = f"Dice {photo.score.dice:.3f}", f"{photo.score.accuracy:.1%}".replace("%", " %")
+        try:
+            own = draw_errors(
+                paths[photo.name], photo.pair, photo.image_path, classes,
+                title=f"{dice}, {accuracy} right: {photo.name}", ignore=ignore, table=table, dpi=dpi,
+            )  # fmt: skip
+        except HybridSegError as error:
+            problems.append(Problem.of(photo.image_path, error))
+            continue
+        written.append(paths[photo.name])
+        if photo in worst:
+            on_sheet[f"{photo.name}: {dice}"] = own
+    if on_sheet:
+        draw_panel_rows(worst_path, on_sheet, classes, dpi=dpi)
+        written.append(worst_path)
+    return written, problems
 
 
 def draw_errors(

@@ -14,7 +14,13 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable, class_key, match_names, remap
 from hybridseg.confusion import SCORES, Confusion, count_confusion, pool_confusions
 from hybridseg.errors import BadInput, HybridSegError, Problem, count_problems, located
-from hybridseg.evaluation.errorpanels import PanelOptions, draw_errors, pick_extremes
+from hybridseg.evaluation.errorpanels import (
+    PANEL_SECONDS,
+    PanelOptions,
+    ScoredPhoto,
+    draw_all_errors,
+    pick_extremes,
+)
 from hybridseg.evaluation.floor import measure_floor, take_sample
 from hybridseg.evaluation.pairs import TruthPair
 from hybridseg.figures import FIGURES_DIR, FigureOptions, draw_confusion
@@ -32,18 +38,16 @@ from hybridseg.io.pairing import (
 )
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.markup import count_of, render_table, render_text
-from hybridseg.panels import Panels
 from hybridseg.progress import Progress, no_progress
 from hybridseg.ranking import ImageScore, list_image_rows, rank_images, tell_worst
-from hybridseg.sheets import draw_panel_rows
 from hybridseg.verdict import Verdict, judge
 
 POOLED = "all pairs"
 TILES_ALONE = "the tiles alone"
 _TABLES = ("eval_pixels.csv", "eval_pixels.json", "eval_pixels_by_image.csv")
 ALL_FIGURE, WORST_FIGURE = "eval_pixels_confusion", "eval_pixels_worst"
-# Of a pair of half a megapixel, its matrix and its errors.
-_COMPARISON_SECONDS, _FIGURE_SECONDS, _PANEL_SECONDS = 0.03, 0.2, 0.4
+# Of a pair of half a megapixel, and its matrix.
+_COMPARISON_SECONDS, _FIGURE_SECONDS = 0.03, 0.2
 _CSV_COLUMNS = ("pair", "class", "support", *SCORES)
 
 
@@ -157,7 +161,7 @@ def evaluate_pixels(
     """
     out_dir = Path(out_dir)
     n_panels = len(panels.choose(pairs[: len(image_paths)]))
-    later = len(pairs) * _FIGURE_SECONDS + n_panels * _PANEL_SECONDS
+    later = len(pairs) * _FIGURE_SECONDS + n_panels * PANEL_SECONDS
     compared, unusable = _compare_pairs(progress(Weighted(pairs, _COMPARISON_SECONDS, later), label="comparing"), table)
     problems = [*problems, *unusable]
     if not compared:
@@ -171,12 +175,15 @@ def evaluate_pixels(
     )
     photos = _find_photos(compared.values(), image_paths)
     verdict = _judge(compared, confusions, _find_floors(compared, photos, pooled.table, ignore, table))
-    at_hand = {name: path for name, found in compared.items() if (path := photos[found.pair.truth_path]) is not None}
     images = rank_images(confusions, left_out=ignore)
-    ranked = {image.image: image for image in images if image.image in at_hand and image.dice is not None}
-    shown = panels.choose(list(ranked))
+    ranked = [
+        ScoredPhoto(image, compared[image.image].pair, image_path)
+        for image in images
+        if image.dice is not None and (image_path := photos[compared[image.image].pair.truth_path]) is not None
+    ]
+    shown = panels.choose(ranked)
     paths = {name: figures.place(out_dir, f"{name}_confusion") for name in confusions}
-    error_paths = {name: figures.place(out_dir, f"{name}_errors") for name in shown}
+    error_paths = {photo.name: figures.place(out_dir, f"{photo.name}_errors") for photo in shown}
     all_path, worst_path = (figures.name(out_dir / name) for name in (ALL_FIGURE, WORST_FIGURE))
     drawn = [*paths.values(), *error_paths.values(), *([worst_path] if shown else []), all_path]
     about: dict[str, Any] = {
@@ -190,32 +197,21 @@ def evaluate_pixels(
         check_ours([*(out_dir / name for name in _TABLES), *drawn], advice="give --out for another folder")
         _remove_old_figures(out_dir, keep=set(about["figures"]))
         written = [*_write_scores(out_dir, confusions, pooled, images, about), *paths.values()]
-        expected = Weighted(list(confusions.items()), _FIGURE_SECONDS, after=len(shown) * _PANEL_SECONDS)
+        expected = Weighted(list(confusions.items()), _FIGURE_SECONDS, after=len(shown) * PANEL_SECONDS)
         for name, confusion in progress(expected, label="drawing"):
             draw_confusion(paths[name], confusion, title=name, dpi=figures.dpi)
-        worst: dict[str, Panels] = {}
-        for name in progress(Weighted(shown, _PANEL_SECONDS), label="drawing errors"):
-            score = ranked[name]
-            title = f"Dice {score.dice:.3f}, {score.accuracy:.1%} right: {name}".replace("%", " %", 1)
-            try:
-                own = draw_errors(
-                    error_paths[name], compared[name].pair, at_hand[name], pooled.table, title=title, ignore=ignore,
-                    table=table, dpi=figures.dpi,
-                )  # fmt: skip
-                written.append(error_paths[name])
-                if name in pick_extremes(list(ranked))[0]:
-                    worst[f"{name}: Dice {score.dice:.3f}"] = own
-            except HybridSegError as error:
-                problems.append(Problem.of(at_hand[name], error))
-        if worst:
-            draw_panel_rows(worst_path, worst, pooled.table, dpi=figures.dpi)
-            written.append(worst_path)
+        shown_paths, undrawn = draw_all_errors(
+            shown, error_paths, worst_path, worst=pick_extremes(ranked)[0], classes=pooled.table, ignore=ignore,
+            table=table, dpi=figures.dpi, progress=progress,
+        )  # fmt: skip
+        problems += undrawn
         draw_confusion(all_path, pooled, title=f"{POOLED} ({len(confusions)})", dpi=figures.dpi)
-        written.append(all_path)
-    not_shown = tuple(name for name in compared if name not in at_hand) if panels.panels != "none" else ()
+        written += [*shown_paths, all_path]
+    wants_panels = panels.panels != "none"
+    not_shown = [name for name, found in compared.items() if wants_panels and photos[found.pair.truth_path] is None]
     return PixelsResult(
         confusions, pooled, images, only_in_truth, only_in_prediction, verdict, tuple(written), tuple(problems),
-        not_shown,
+        tuple(not_shown),
     )  # fmt: skip
 
 
