@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridseg.confusion import count_confusion, pool_confusions
-from hybridseg.dense.descent import Part, make_train_step
+from hybridseg.dense.descent import Part, expect_epoch, make_train_step
 from hybridseg.dense.feed import Feed, time_batches
 from hybridseg.dense.replicas import read_values
 from hybridseg.dense.runs import BEST_NAME, CHECKPOINT_NAME, LOG_NAME, RunFolder
@@ -40,8 +40,6 @@ _PLATEAU_FACTOR = 0.1
 # Below a ten-thousandth, steps change nothing any more.
 _MOST_PLATEAUS = 4
 LOSS = "loss"
-# Of a pixel in a step of the training, see docs/benchmarks.md; the validation takes a third.
-_PIXEL_SECONDS = 0.84e-6
 # A step is starved when the network waits for its batch for longer than this, and this share of its own time.
 _WAIT_SECONDS, _WAIT_SHARE = 0.005, 0.05
 
@@ -212,11 +210,8 @@ def fit(
     if history:
         on_start(_describe_resumed(history, options))
     # One sequence for all epochs and their validation: the time that is left is that of the whole training.
-    step = training.batch_size * math.prod(training.pairs.size) * _PIXEL_SECONDS
-    checked = [step / 3] * (validation.n_steps if validation is not None else 0)
     stops = list_stops(training.n_steps, options.validations_per_epoch)
-    costs = [cost for i in range(training.n_steps) for cost in (step, *(checked if i + 1 in stops else ()))]
-    costs *= options.epochs - len(history)
+    costs = expect_epoch(training, validation, stops) * (options.epochs - len(history))
     label = f"steps of the training, epochs {len(history) + 1} to {options.epochs}"
     steps = iter(progress(Weighted(range(len(costs)), costs), label=label))
     for epoch in range(len(history), options.epochs):

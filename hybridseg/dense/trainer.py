@@ -232,13 +232,7 @@ def train_dense(
         later = followed_by(progress, expect_evaluation(validation))
         folder = RunFolder(paths.run_dir, settings, paths.resume)
         history = _fit(model, training, validation, plan, paths, folder, team, on_start, on_epoch, later)
-        n_steps, n_settling = len(history) * training.n_steps, count_settling_steps(model.network)
-        if n_steps < n_settling:
-            logger.warning(
-                "the training had %d steps, and the running averages of its normalization lag behind until about %d: "
-                "the scores below can be far from those of the training in the log; train for more epochs",
-                n_steps, n_settling,
-            )  # fmt: skip
+        _warn_of_unsettled(model, n_steps=len(history) * training.n_steps)
         worst = WorstImages(model.table, dpi=paths.figures.dpi)
         look = worst.look if paths.plots else None
         by_photo = evaluate_feed(model, validation, look=look, progress=progress)
@@ -256,6 +250,16 @@ def train_dense(
         model, tuple(written), tuple(history), photos, images, n_training, n_validation, plan.fit.find_best(history),
         scored,
     )  # fmt: skip
+
+
+def _warn_of_unsettled(model: DenseModel, *, n_steps: int) -> None:
+    n_settling = count_settling_steps(model.network)
+    if n_steps < n_settling:
+        logger.warning(
+            "the training had %d steps, and the running averages of its normalization lag behind until about %d: "
+            "the scores below can be far from those of the training in the log; train for more epochs",
+            n_steps, n_settling,
+        )  # fmt: skip
 
 
 def _save(model: DenseModel, paths: TrainingPaths, validation: Feed, images: Sequence[ImageScore]) -> list[Path]:
