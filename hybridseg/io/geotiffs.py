@@ -6,23 +6,22 @@ import hashlib
 import math
 import re
 import shutil
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from hybridseg.errors import BadInput, DiskFull, HybridSegError, WriteFailed, located
 from hybridseg.io.damage import refuse_damage
-from hybridseg.io.imgcheck import find_format, read_header
+from hybridseg.io.imgcheck import find_format, measure_jpeg2000, read_header
 from hybridseg.io.labels.pngcheck import check_png
 from hybridseg.io.mosaics import Mosaic, Piece, is_within, read_mosaic
 from hybridseg.io.rasters import (
     IMAGE_SUFFIXES,
+    GeoReference,
     check_beside,
     check_pixel_count,
-    check_regular,
     check_unpacking,
     open_raster,
     quiet_rasterio,
@@ -36,10 +35,6 @@ COPIED_SUFFIXES = (_VRT, *_JPEG2000, ".img", ".dat", ".bsq", ".bil", ".bip")
 _BLOCK = 256
 # About how many bytes are put together, or copied, at a time.
 _PART_BYTES = 16 << 20
-# How a JP2 file begins, and the code in one, or alone, with what it says of its size.
-_JP2, _CODE = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
-_SIZES = struct.Struct(">4x8IH")
-_MAX_BOXES, _MAX_TILES = 1_000, 150_000
 
 
 def is_copied(path: Path) -> bool:
@@ -77,8 +72,7 @@ def measure_file(path: Path) -> tuple[tuple[int, int], int]:
         mosaic = read_mosaic(path)
         return (mosaic.rows, mosaic.cols), mosaic.n_bytes
     if suffix in _JPEG2000:
-        with refuse_damage(path):
-            return _check_jpeg2000(path)
+        return measure_jpeg2000(path)
     header = read_header(path)
     shape = header.rows, header.cols
     return shape, header.n_bytes or math.prod(shape) * sum(np.dtype(kind).itemsize for _, kind in header.layout)
@@ -123,6 +117,14 @@ def _set_up(rows: int, cols: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _describe_copy(rows: int, cols: int, n_bands: int, dtype: str) -> dict[str, Any]:
+    """Return the same with the size and the kind of its pixels."""
+    return _set_up(rows, cols) | {
+        "height": rows, "width": cols, "count": n_bands, "dtype": dtype,
+        "interleave": "pixel" if n_bands <= 4 else "band",
+    }  # fmt: skip
+
+
 def count_room(n_bytes: int) -> int:
     """Return the bytes of a GeoTIFF of so many of pixels, where nothing can be compressed, and the list of blocks."""
     return n_bytes + n_bytes // 50 + 1_000_000
@@ -139,50 +141,6 @@ def _check_room(path: Path, target: Path, n_bytes: int) -> None:
         raise DiskFull(f"{text}{describe_bytes(usage.free)} free; free some space there, or {advice}")
 
 
-def _check_jpeg2000(path: Path) -> tuple[tuple[int, int], int]:
-    """Return rows and columns of a JPEG 2000 file, and the bytes of its pixels.
-
-    Its library takes memory for each tile as soon as it opens one.
-    """
-    with check_regular(path).open("rb") as file:
-        head = file.read(len(_JP2))
-        if not head.startswith((_JP2, _CODE)):
-            raise BadInput(f"{path} is not a JPEG 2000 image; give one that is")
-        file.seek(_find_code(file) if head == _JP2 else 0)
-        if file.read(4) != _CODE:
-            raise ValueError("there is no image in it")
-        right, bottom, left, top, tile_cols, tile_rows, first_left, first_top, n_bands = _SIZES.unpack(
-            file.read(_SIZES.size)
-        )
-        n_bits = [(one & 127) + 1 for one in file.read(3 * n_bands)[::3]]
-    n_tiles = math.ceil((right - first_left) / tile_cols) * math.ceil((bottom - first_top) / tile_rows)
-    if n_tiles * n_bands > _MAX_TILES:
-        raise BadInput(
-            f"{path} has {n_tiles:,} tiles of {n_bands} bands; save it in larger tiles, of 1024 x 1024 pixels"
-        )
-    rows, cols = bottom - top, right - left
-    # A tile is unpacked as a whole, into four bytes for each sample.
-    tile = min(tile_rows, rows), min(tile_cols, cols)
-    check_pixel_count(f"a tile of {path}", *tile, pixel_bytes=4 * n_bands)
-    return (rows, cols), rows * cols * sum(1 << (one > 8) << (one > 16) for one in n_bits)
-
-
-def _find_code(file: BinaryIO) -> int:
-    """Return where the code begins in a JP2 file, which is made of boxes."""
-    start = len(_JP2)
-    for _ in range(_MAX_BOXES):
-        file.seek(start)
-        size, kind = struct.unpack(">I4s", file.read(8))
-        n_head = 16 if size == 1 else 8
-        if kind == b"jp2c":
-            return start + n_head
-        size = struct.unpack(">Q", file.read(8))[0] if size == 1 else size
-        if size < n_head:
-            break
-        start += size
-    raise ValueError("there is no image in it")
-
-
 def _copy_jpeg2000(path: Path, target: Path) -> None:
     import rasterio
     import rasterio.shutil
@@ -190,7 +148,7 @@ def _copy_jpeg2000(path: Path, target: Path) -> None:
     # What is left of a copy tells that the disk is full.
     settings = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_NUM_THREADS": "1", "GTIFF_DELETE_ON_ERROR": "NO"}
     with refuse_damage(path), quiet_rasterio(), rasterio.Env(**settings):
-        (rows, cols), _ = _check_jpeg2000(path)
+        (rows, cols), _ = measure_jpeg2000(path)
         check_beside(path)
         with rasterio.open(path, driver="JP2OpenJPEG") as dataset:
             _check_room(path, target, rows * cols * sum(np.dtype(kind).itemsize for kind in dataset.dtypes))
@@ -220,10 +178,7 @@ def write_copy(path: Path, dataset: Any, target: Path) -> None:
     n_rows, n_cols, n_bands = dataset.height, dataset.width, dataset.count
     pixel_bytes = n_bands * np.dtype(dtype).itemsize
     _check_room(path, target, n_rows * n_cols * pixel_bytes)
-    profile = _set_up(n_rows, n_cols) | {
-        "height": n_rows, "width": n_cols, "count": n_bands, "dtype": dtype, "crs": dataset.crs,
-        "interleave": "pixel" if n_bands <= 4 else "band",
-    }  # fmt: skip
+    profile = _describe_copy(n_rows, n_cols, n_bands, dtype) | {"crs": dataset.crs}
     if not dataset.transform.is_identity:
         profile["transform"] = dataset.transform
     if nodata is not None and in_dtype_range(nodata, dtype):
@@ -277,18 +232,10 @@ def _copy_mosaic(mosaic: Mosaic, target: Path) -> None:
         with located(path):
             _check_source(source, pieces, mosaic.dtype)
     _check_room(path, target, mosaic.n_bytes)
-    profile = _set_up(mosaic.rows, mosaic.cols) | {
-        "height": mosaic.rows, "width": mosaic.cols, "count": n_bands, "dtype": mosaic.dtype,
-        "nodata": mosaic.nodata, "interleave": "pixel" if n_bands <= 4 else "band", "sparse_ok": True,
-    }  # fmt: skip
+    profile = _describe_copy(mosaic.rows, mosaic.cols, n_bands, mosaic.dtype)
+    profile |= {"nodata": mosaic.nodata, "sparse_ok": True}
     with refuse_damage(path, what="cannot be put together", remedy="see that all of its images can be read"):
-        if mosaic.georeference and mosaic.georeference.transform:
-            profile["transform"] = rasterio.Affine(*mosaic.georeference.transform)
-        if mosaic.georeference and mosaic.georeference.crs:
-            # Of any other name, or an address, GDAL would read the file.
-            known = re.fullmatch(r"EPSG:(\d{1,6})", mosaic.georeference.crs)
-            crs = rasterio.crs.CRS
-            profile["crs"] = crs.from_epsg(int(known[1])) if known else crs.from_wkt(mosaic.georeference.crs)
+        profile |= _place(mosaic.georeference) if mosaic.georeference else {}
         with (
             quiet_rasterio(),
             rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
@@ -306,6 +253,21 @@ def _copy_mosaic(mosaic: Mosaic, target: Path) -> None:
                 dataset.write(canvas[:n_bands], window=window)
                 if mosaic.has_mask:
                     dataset.write_mask(canvas[n_bands] != 0, window=window)
+
+
+def _place(georeference: GeoReference) -> dict[str, Any]:
+    """Return where on Earth a mosaic says that it is, as rasterio takes it."""
+    import rasterio
+
+    place = {}
+    if georeference.transform:
+        place["transform"] = rasterio.Affine(*georeference.transform)
+    if georeference.crs:
+        # Of any other name, or an address, GDAL would read the file.
+        known = re.fullmatch(r"EPSG:(\d{1,6})", georeference.crs)
+        crs = rasterio.crs.CRS
+        place["crs"] = crs.from_epsg(int(known[1])) if known else crs.from_wkt(georeference.crs)
+    return place
 
 
 def _cut(mosaic: Mosaic) -> Iterator[tuple[tuple[int, int], tuple[int, int], list[Piece]]]:

@@ -1,6 +1,7 @@
-"""ERDAS Imagine and ENVI files: what they say of themselves, and in which other files their pixels are.
+"""ERDAS Imagine, ENVI and JPEG 2000 files: what they say of themselves, and in which other files their pixels are.
 
-GDAL believes it: it opens whatever an Imagine file names, and takes zeros for what an ENVI file lacks at its end.
+GDAL believes it: it opens whatever an Imagine file names, takes zeros for what an ENVI file lacks at its end, and takes
+memory for all tiles that a JPEG 2000 file claims.
 """
 
 from __future__ import annotations
@@ -58,6 +59,11 @@ _SPILL_TYPES = {
     b"imgexternalraster": rb"1:oemif_string,filename,2:llayerstackvalidflagsoffset,2:llayerstackdataoffset,"
     rb"1:llayerstackcount,1:llayerstackindex,",
 }
+
+# How a JP2 file begins, and the code in one, or alone, with what it says of its size.
+_JP2, _CODE = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
+_SIZES = struct.Struct(">4x8IH")
+_MAX_BOXES, _MAX_TILES = 1_000, 150_000
 
 _MAX_HEADER_BYTES, _MAX_FIELDS = 4_000_000, 5_000
 _FIELDS = (
@@ -318,3 +324,52 @@ def _parse_whole(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text):
         raise ValueError("a field of its header is not a number")
     return int(text)
+
+
+def measure_jpeg2000(path: Path) -> tuple[tuple[int, int], int]:
+    """Return rows and columns of a JPEG 2000 file, and the bytes of its pixels.
+
+    Its library takes memory for each tile as soon as it opens one.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        Also for too many tiles, and for tiles that are too large.
+    """
+    with refuse_damage(path), check_regular(path).open("rb") as file:
+        head = file.read(len(_JP2))
+        if not head.startswith((_JP2, _CODE)):
+            raise BadInput(f"{path} is not a JPEG 2000 image; give one that is")
+        file.seek(_find_code(file) if head == _JP2 else 0)
+        if file.read(4) != _CODE:
+            raise ValueError("there is no image in it")
+        right, bottom, left, top, tile_cols, tile_rows, first_left, first_top, n_bands = _SIZES.unpack(
+            file.read(_SIZES.size)
+        )
+        n_bits = [(one & 127) + 1 for one in file.read(3 * n_bands)[::3]]
+        n_tiles = math.ceil((right - first_left) / tile_cols) * math.ceil((bottom - first_top) / tile_rows)
+    if n_tiles * n_bands > _MAX_TILES:
+        raise BadInput(
+            f"{path} has {n_tiles:,} tiles of {n_bands} bands; save it in larger tiles, of 1024 x 1024 pixels"
+        )
+    rows, cols = bottom - top, right - left
+    # A tile is unpacked as a whole, into four bytes for each sample.
+    tile = min(tile_rows, rows), min(tile_cols, cols)
+    check_pixel_count(f"a tile of {path}", *tile, pixel_bytes=4 * n_bands)
+    return (rows, cols), rows * cols * sum(1 << (one > 8) << (one > 16) for one in n_bits)
+
+
+def _find_code(file: BinaryIO) -> int:
+    """Return where the code begins in a JP2 file, which is made of boxes."""
+    start = len(_JP2)
+    for _ in range(_MAX_BOXES):
+        file.seek(start)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        n_head = 16 if size == 1 else 8
+        if kind == b"jp2c":
+            return start + n_head
+        size = struct.unpack(">Q", file.read(8))[0] if size == 1 else size
+        if size < n_head:
+            break
+        start += size
+    raise ValueError("there is no image in it")

@@ -208,6 +208,7 @@ READERS = tuple(
         ("io.mosaics.read_mosaic", "mosaics/*.vrt", mosaics.read_mosaic),
         ("io.imgcheck.find_format", IMAGINE_ENVI, imgcheck.find_format),
         ("io.imgcheck.read_header", IMAGINE_ENVI, lambda path: imgcheck.read_header(find_whole(path))),
+        ("io.imgcheck.measure_jpeg2000", "mosaics/*.jp2 mosaics/*.j2k", imgcheck.measure_jpeg2000),
         ("io.geotiffs.is_copied", MOSAICS, geotiffs.is_copied),
         ("io.geotiffs.copy_geotiff", f"{MOSAICS} mosaics/*.tif imagine_envi/*.ige", copy_small, WRITES),
         ("io.geotiffs.measure_file", MOSAICS, lambda path: geotiffs.measure_file(find_whole(path))),
