@@ -19,19 +19,8 @@ from hybridseg.crf.refine import PIXEL_SECONDS, Refinement, refine_labels, refin
 from hybridseg.errors import BadInput, NoPicture, TooLittleMemory
 from hybridseg.forecast import followed_by
 from hybridseg.hybrid.segmented import Segmentation, leave_void
-from hybridseg.hybrid.votes import (
-    PATTERNS,
-    TILE_SECONDS,
-    SpreadCells,
-    TileGrid,
-    TileVotes,
-    average_votes,
-    choose_pattern,
-    classify_tiles,
-    leave_out_empty,
-    merge_votes,
-    plan_tiles,
-)
+from hybridseg.hybrid.tiles import PATTERNS, TileGrid, choose_pattern, leave_out_empty, plan_tiles
+from hybridseg.hybrid.votes import TILE_SECONDS, SpreadCells, TileVotes, average_votes, classify_tiles, merge_votes
 from hybridseg.io.lazyimages import ROOM, LazyImage, as_lazy
 from hybridseg.machine import GIB
 from hybridseg.markup import count_of

@@ -27,7 +27,8 @@ from hybridseg.classes import ClassTable, share_out
 from hybridseg.figures import DPI
 from hybridseg.hybrid.segmentation import HybridOptions, plan_votes, segment_image
 from hybridseg.hybrid.segmented import Segmentation
-from hybridseg.hybrid.votes import HALF, count_batches
+from hybridseg.hybrid.tiles import HALF
+from hybridseg.hybrid.votes import count_batches
 from hybridseg.io.bands import describe_colors
 from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import write_labelmap

@@ -1,4 +1,4 @@
-"""The tiles of an image: which are classified, and the mean of their probabilities at every pixel.
+"""What the classified tiles of an image say: the mean of their probabilities at every pixel.
 
 Tiles may overlap. Their edges cut the image into cells; all pixels of a cell lie in the same tiles, so their mean
 probabilities are computed once per cell.
@@ -9,53 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
 
 import numpy as np
 
 from hybridseg.batch.parts import Here, Work
 from hybridseg.calibration import measure_entropy
 from hybridseg.classes import VOID, labels_to_seeds
-from hybridseg.errors import BadInput, NoPicture
 from hybridseg.forecast import Weighted
-from hybridseg.hybrid.purity import cover_windows, find_edges, mirror_index
+from hybridseg.hybrid.purity import find_edges
+from hybridseg.hybrid.tiles import TileGrid
 from hybridseg.io.lazyimages import LazyImage, as_lazy
 from hybridseg.models.ensemble import AnyClassifier, find_differences, list_members
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import take_nearest
 
-PATTERNS = ("raster", "checker")
 _BATCH = 64
-HALF = 0.5
-"""Share of valid pixels from which on a tile is classified, where the image has such tiles."""
 # See docs/benchmarks.md.
 TILE_SECONDS = 0.004
-_MAX_SLANT = 1000
-
-
-@dataclass(frozen=True, eq=False)
-class TileGrid:
-    """The tiles that cover an image, and those of them that are classified.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Rows and columns of the image.
-    rows, cols : numpy.ndarray
-        (n_rows,) and (n_cols,): first row and first column of the tiles.
-    chosen : numpy.ndarray
-        (n, 2): row and column in the grid of each tile to classify, in raster order.
-    shown : float
-        Share of valid pixels of the tile that has most of them.
-    """
-
-    shape: tuple[int, int]
-    tile_size: int
-    rows: np.ndarray
-    cols: np.ndarray
-    chosen: np.ndarray
-    shown: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,101 +117,6 @@ class SpreadCells:
         return np.take(np.take(self._cells, rows, axis=0), cols, axis=1)
 
 
-def plan_tiles(
-    shape: tuple[int, int],
-    *,
-    tile_size: int,
-    stride: int | None = None,
-    decimation: int = 1,
-    pattern: str = "raster",
-) -> TileGrid:
-    """Cover an image with tiles and choose every Nth.
-
-    Parameters
-    ----------
-    stride : int or None
-        Pixels from one tile to the next; default: `tile_size`, so that they do not overlap.
-    decimation : int
-        The N: 1 chooses every tile.
-    pattern : {"raster", "checker"}
-        Count the tiles row by row, as the classic program does, which can leave columns without any; or spread the
-        same number evenly.
-
-    Raises
-    ------
-    BadInput
-        For a stride out of range.
-
-    Examples
-    --------
-    >>> plan_tiles((20, 30), tile_size=10, decimation=4).chosen.tolist()
-    [[0, 0], [1, 1]]
-    """
-    stride = tile_size if stride is None else stride
-    if not 1 <= stride <= tile_size:
-        raise BadInput(
-            f"stride={stride} must be from 1 to the size of the tiles, {tile_size}, or pixels are left uncovered"
-        )
-    rows = cover_windows(shape[0], tile_size=tile_size, stride=stride)
-    cols = cover_windows(shape[1], tile_size=tile_size, stride=stride)
-    n_tiles = len(rows) * len(cols)
-    decimation = min(decimation, n_tiles)
-    if pattern == "raster":
-        numbers = np.arange(0, n_tiles, decimation)
-    else:
-        numbers = _spread_evenly(len(rows), len(cols), decimation)
-    return TileGrid(shape, tile_size, rows, cols, np.stack(np.divmod(numbers, len(cols)), axis=1))
-
-
-def choose_pattern(shape: tuple[int, int], *, tile_size: int, stride: int, decimation: int) -> str:
-    """Return ``raster``, or ``checker`` where that would leave more than half of the columns without a tile.
-
-    Examples
-    --------
-    >>> [choose_pattern((900, cols), tile_size=10, stride=10, decimation=8) for cols in (80, 90)]
-    ['checker', 'raster']
-    """
-
-    def count_columns(pattern: str) -> int:
-        grid = plan_tiles(shape, tile_size=tile_size, stride=stride, decimation=decimation, pattern=pattern)
-        return len(np.unique(grid.chosen[:, 1]))
-
-    n_cols = len(cover_windows(shape[1], tile_size=tile_size, stride=stride))
-    is_sparse = decimation > 1 and 2 * count_columns("raster") < n_cols
-    return "checker" if is_sparse and count_columns("checker") > count_columns("raster") else "raster"
-
-
-def leave_out_empty(grid: TileGrid, image: LazyImage) -> TileGrid:
-    """Keep only tiles of which at least half is valid, or, where there is none, those with most valid pixels.
-
-    Raises
-    ------
-    NoPicture
-        When the image has no valid pixel.
-    BadInput
-        When none lies in a chosen tile.
-    """
-    if not image.has_gaps:
-        return grid
-    size, shares = grid.tile_size, []
-    for i, tiles in groupby(grid.chosen, key=itemgetter(0)):
-        valid = image.find_valid(slice(int(grid.rows[i]), int(grid.rows[i]) + size))
-        for _, j in tiles:
-            left = int(grid.cols[j])
-            shares.append(1.0 if valid is None else valid[:, left : left + size].mean())
-    shown = max(shares)
-    if shown == 0:
-        raise _explain_none(image)
-    return replace(grid, chosen=grid.chosen[np.array(shares) >= min(shown, HALF)], shown=float(shown))
-
-
-def _explain_none(image: LazyImage) -> BadInput:
-    shown = (image.find_valid(rows) for rows in image.list_rows())
-    if not any(valid is None or valid.any() for valid in shown):
-        return NoPicture("it has no valid pixel (all are nodata or transparent); leave it out")
-    return BadInput("every tile that was chosen is nodata or transparent; give a smaller decimation")
-
-
 def classify_tiles(
     image: np.ndarray | LazyImage,
     classifier: AnyClassifier,
@@ -271,7 +146,7 @@ def classify_tiles(
     batches = [grid.chosen[i : i + _BATCH] for i in range(0, len(grid.chosen), _BATCH)]
 
     def cut(number: int) -> np.ndarray:
-        return np.stack([_cut_tile(image, grid, i, j) for i, j in batches[number]])
+        return np.stack([grid.cut(image, i, j) for i, j in batches[number]])
 
     found = (work or Here(classifier)).compute(
         partial(_classify, member=member), cut, range(len(batches)), name=f"tiles{member}"
@@ -299,6 +174,7 @@ def average_votes(grid: TileGrid, probs: np.ndarray) -> TileVotes:
 
     Examples
     --------
+    >>> from hybridseg.hybrid.tiles import plan_tiles
     >>> grid = plan_tiles((4, 6), tile_size=4, stride=2)
     >>> votes = average_votes(grid, np.array([[1, 0], [0, 1]]))
     >>> votes.col_edges.tolist(), votes.probs[0, :, 0].tolist()
@@ -355,38 +231,3 @@ def merge_votes(votes: Sequence[TileVotes]) -> TileVotes:
 def _find_cells(edges: np.ndarray, n_pixels: int) -> np.ndarray:
     centres = (np.arange(n_pixels) + 0.5) * (edges[-1] / n_pixels)
     return np.searchsorted(edges, centres, side="right") - 1
-
-
-def _cut_tile(image: LazyImage, grid: TileGrid, i: int, j: int) -> np.ndarray:
-    top, left, size = int(grid.rows[i]), int(grid.cols[j]), grid.tile_size
-    if top + size <= image.shape[0] and left + size <= image.shape[1]:
-        return image[top : top + size, left : left + size]
-    rows = mirror_index(top, top + size, image.shape[0])
-    cols = mirror_index(left, left + size, image.shape[1])
-    first, before = rows.min(), cols.min()
-    part = image[first : rows.max() + 1, before : cols.max() + 1]
-    return part[np.ix_(rows - first, cols - before)]
-
-
-def _spread_evenly(n_rows: int, n_cols: int, decimation: int) -> np.ndarray:
-    """Choose every Nth tile on a slanted lattice, as far from one another as possible."""
-    n_tiles = n_rows * n_cols
-    row, col = np.indices((n_rows, n_cols))
-    turn = (col + _find_slant(n_rows, n_cols, decimation) * row).ravel() % decimation
-    # At the edges a lattice hits a few tiles more or fewer: take one that hits enough, and drop the surplus.
-    n_wanted, n_hits = -(-n_tiles // decimation), np.bincount(turn, minlength=decimation)
-    best = np.where(n_hits >= n_wanted, n_hits, n_tiles + 1).argmin()
-    return np.flatnonzero(turn == best)[np.arange(n_wanted) * n_hits[best] // n_wanted]
-
-
-def _find_slant(n_rows: int, n_cols: int, decimation: int) -> int:
-    """Return the shift of each row against the one above that gives the widest spacing."""
-    steps = np.arange(1, min(decimation, n_rows - 1) + 1)
-
-    def measure_spacing(slant: int) -> float:
-        shifts = slant * steps % decimation
-        shifts = np.minimum(shifts, decimation - shifts)
-        return float(np.where(shifts < n_cols, steps**2 + shifts**2, np.inf).min(initial=np.inf))
-
-    # The first candidate is the slant of the raster; small ones are enough for a wide spacing.
-    return max([n_cols % decimation, *range(1, min(decimation, _MAX_SLANT) + 1)], key=measure_spacing)
