@@ -311,16 +311,14 @@ def match_names(
     >>> match_names(["water", "Wet_Sand"], ["wet sand", "dune"])
     (('water',), ('dune',))
     """
-    by_key = [{class_key(name): name for name in names} for names in (first, second)]
-    mine, theirs = by_key
+    mine, theirs = ({class_key(name): name for name in names} for names in (first, second))
     if not mine.keys() & theirs.keys():
         raise BadInput(
             f"no class has the same name in both: {first_is} has {join_names(mine.values()) or 'none'}; "
             f"{second_is} has {join_names(theirs.values()) or 'none'}. Classes are matched by name: rename those of one"
         )
-    return tuple(mine[key] for key in mine if key not in theirs), tuple(
-        theirs[key] for key in theirs if key not in mine
-    )
+    only_first = tuple(name for key, name in mine.items() if key not in theirs)
+    return only_first, tuple(name for key, name in theirs.items() if key not in mine)
 
 
 def remap(from_table: ClassTable, to_table: ClassTable, *, drop: bool = False, seeds: bool = False) -> np.ndarray:
@@ -352,16 +350,13 @@ def remap(from_table: ClassTable, to_table: ClassTable, *, drop: bool = False, s
     [[2, 1, 0]]
     """
     position = {key: i for i, key in enumerate(to_table.keys)}
-    missing = (
-        ()
-        if drop
-        else match_names(from_table.names, to_table.names, first_is="the label map", second_is="the list in use")[0]
-    )
-    if missing:
-        raise BadInput(
-            f"the classes {join_names(missing)} are not among {join_names(to_table.names)}; "
-            "add them to the class list or rename them"
-        )
+    if not drop:
+        names = from_table.names, to_table.names
+        if missing := match_names(*names, first_is="the label map", second_is="the list in use")[0]:
+            raise BadInput(
+                f"the classes {join_names(missing)} are not among {join_names(to_table.names)}; "
+                "add them to the class list or rename them"
+            )
     lut = np.full(256, VOID, np.uint8)
     lut[: len(from_table)] = [position.get(key, VOID) for key in from_table.keys]
     return labels_to_seeds(lut[seeds_to_labels(np.arange(256, dtype=np.uint8))]) if seeds else lut
