@@ -19,7 +19,7 @@ from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, BadUsage
 from hybridseg.figures import FigureOptions
 from hybridseg.labelling.judging import Judging
-from hybridseg.labelling.opening import open_session
+from hybridseg.labelling.opening import check_together, open_session
 from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.spread import DrawnSeeds, SpreadResult, read_seeds, spread_file
 from hybridseg.labelling.spreading import SpreadOptions
@@ -207,35 +207,28 @@ def label(
     )
 
     console, paths, progress = Console(), list_paths(photos), progress or show_progress()
-    if model is not None and review:
-        raise BadUsage("--model suggests labels to a person who draws; leave it out with --review")
-    if review and (sam_encoder is not None or sam_decoder is not None):
-        raise BadUsage("--sam-encoder and --sam-decoder are for the smart wand; leave them out with --review")
-    if masks is not None and (import_ is not None or review):
-        raise BadUsage("give --masks alone, without --import or --review")
-    if import_ is not None and review:
-        raise BadUsage("--import is for labelling; --review shows the results that are there")
+    check_together(
+        review=review, has_model=model is not None, has_sam=sam_encoder is not None or sam_decoder is not None,
+        has_masks=masks is not None, has_import=import_ is not None,
+    )  # fmt: skip
     for warning in check_host(host, i_know=i_know):
         console.warn(warning)
     where: dict[str, Any] = {"host": host, "port": port, "usual_port": find_usual_port(find_path(out) or paths[0])}
-    options = SpreadOptions(scale, crf, features, others, smoothness, specks)
+    shared: dict[str, Any] = {
+        "out_dir": find_path(out), "annotator": annotator, "window": window, "figures": figures,
+        "options": SpreadOptions(scale, crf, features, others, smoothness, specks),
+    }  # fmt: skip
     if review:
         if len(paths) > 2:
             raise BadUsage("--review shows the results in one folder, or compares those in two; give one or two")
         found = ReviewSession(*paths, progress=progress)
         open_page = partial(open_comparison_page, found)
         if len(paths) == 1:
-            judging = Judging(
-                found, table=find_table(labels, colors), out_dir=find_path(out), annotator=annotator, options=options,
-                window=window, figures=figures,
-            )  # fmt: skip
-            open_page = partial(open_review_page, judging)
+            open_page = partial(open_review_page, Judging(found, table=find_table(labels, colors), **shared))
     else:
         session, told = open_session(
-            paths, table=find_table(labels, colors), out_dir=find_path(out), annotator=annotator,
-            masks_dir=find_path(masks), import_path=find_path(import_),
-            options=options,
-            window=window, figures=figures, sam_encoder=find_path(sam_encoder), sam_decoder=find_path(sam_decoder),
+            paths, **shared, table=find_table(labels, colors), masks_dir=find_path(masks),
+            import_path=find_path(import_), sam_encoder=find_path(sam_encoder), sam_decoder=find_path(sam_decoder),
             suggester=_open_suggester(model), progress=progress,
         )  # fmt: skip
         console.say_all(told)

@@ -29,7 +29,7 @@ from hybridseg.cli.options import (
     refuse_twice,
 )
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import join_names
+from hybridseg.errors import BadUsage, join_names
 from hybridseg.figures import FigureOptions
 from hybridseg.labelling.spread import read_seeds, spread_file
 from hybridseg.labelling.spreading import LEARNED_CRF, SPREAD_CRF, SpreadOptions
@@ -186,18 +186,20 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
         raise click.UsageError("Give images or folders to label, or --review DIR.")
     if review_dir and len(compared) > 1:
         raise click.UsageError("Give --review one folder, or two to compare: --review A B.")
-    if review_dir and settings["import_path"]:
-        raise click.UsageError("--import is for labelling; --review shows the results that are there.")
-    if settings["models"] and review_dir:
-        raise click.UsageError("--model suggests labels to a person who draws; leave it out with --review.")
-    if review_dir and (settings["sam_encoder"] or settings["sam_decoder"]):
-        raise click.UsageError("--sam-encoder and --sam-decoder are for the smart wand; leave them out with --review.")
     if settings["fetch"] and not review_dir:
         raise click.UsageError("--fetch is for --review; segment fetches images that are named.")
-    if settings["masks_dir"] and (settings["import_path"] or settings["review_dir"]):
-        raise click.UsageError("Give --masks alone, without --import or --review.")
+    from hybridseg.labelling.opening import check_together
     from hybridseg.web.serve import check_host, find_usual_port
 
+    try:
+        check_together(
+            review=bool(review_dir), has_model=bool(settings["models"]),
+            has_sam=bool(settings["sam_encoder"] or settings["sam_decoder"]), has_masks=bool(settings["masks_dir"]),
+            has_import=bool(settings["import_path"]),
+        )  # fmt: skip
+    except BadUsage as error:
+        # Here, where the usage of the command is known.
+        raise click.UsageError(f"{error}.") from error
     for warning in check_host(settings["host"], i_know=settings["i_know"]):
         console.warn(warning)
     where = {name: settings[name] for name in ("host", "port")}
@@ -207,6 +209,16 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
         _serve_review(console, (review_dir, *compared), settings, where)
         return
     _serve_labelling(console, inputs, settings, where)
+
+
+def _read_shared(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what drawing takes in a session of labelling and in a review."""
+    return {
+        "table": read_table(settings["labels_path"], settings["colors_path"]),
+        "options": _read_spread_options(settings),
+        "figures": read_options(FigureOptions, settings),
+        **{name: settings[name] for name in ("out_dir", "annotator", "window")},
+    }
 
 
 def _serve_review(console: Console, folders: tuple[Path, ...], settings: dict[str, Any], where: Any) -> None:
@@ -222,15 +234,8 @@ def _serve_review(console: Console, folders: tuple[Path, ...], settings: dict[st
         return
     if settings["images_dir"]:
         raise click.UsageError("--images is for --review A B; results of one folder are shown on their own images.")
-    judging = Judging(
-        ReviewSession(*folders, fetch=settings["fetch"], progress=console.progress),
-        table=read_table(settings["labels_path"], settings["colors_path"]),
-        out_dir=settings["out_dir"],
-        annotator=settings["annotator"],
-        options=_read_spread_options(settings),
-        window=settings["window"],
-        figures=read_options(FigureOptions, settings),
-    )
+    review = ReviewSession(*folders, fetch=settings["fetch"], progress=console.progress)
+    judging = Judging(review, **_read_shared(settings))
     serve(partial(open_review_page, judging), **where)
     if judging.decisions.path.exists():
         console.wrote(judging.decisions.path, text=f"\nStopped; the decisions are in {judging.decisions.path}.")
@@ -240,17 +245,12 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     from hybridseg.labelling.opening import open_session
     from hybridseg.web.serve import open_label_page, serve
 
-    started, out_dir = time.time(), settings["out_dir"]
+    started = time.time()
     session, told = open_session(
         inputs,
-        table=read_table(settings["labels_path"], settings["colors_path"]),
-        out_dir=out_dir,
-        annotator=settings["annotator"],
+        **_read_shared(settings),
         masks_dir=settings["masks_dir"],
         import_path=settings["import_path"],
-        options=_read_spread_options(settings),
-        window=settings["window"],
-        figures=read_options(FigureOptions, settings),
         sam_encoder=settings["sam_encoder"],
         sam_decoder=settings["sam_decoder"],
         suggester=_open_suggester(settings["models"]),
@@ -260,7 +260,7 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     album = session.album
     n_images = count_of(len(album.entries), "image")
     homes = {album.shelf.home(entry.path) for entry in album.entries.values()}
-    apart = out_dir or settings["annotator"]
+    apart = settings["out_dir"] or settings["annotator"]
     console.say(f"{n_images}; results go {f'to {join_names(sorted(homes))}' if apart else 'beside them'}.")
     serve(partial(open_label_page, session), **where)
     results = [path for entry in album.entries.values() for path in album.shelf.list_results(entry.path)]

@@ -20,6 +20,18 @@ from hybridseg.models.sam import Sam
 from hybridseg.progress import Progress, no_progress
 
 
+def check_together(*, review: bool, has_model: bool, has_sam: bool, has_masks: bool, has_import: bool) -> None:
+    """Raise BadUsage unless what a person gives to `label` goes together."""
+    if has_model and review:
+        raise BadUsage("--model suggests labels to a person who draws; leave it out with --review")
+    if has_sam and review:
+        raise BadUsage("--sam-encoder and --sam-decoder are for the smart wand; leave them out with --review")
+    if has_masks and (has_import or review):
+        raise BadUsage("give --masks alone, without --import or --review")
+    if has_import and review:
+        raise BadUsage("--import is for labelling; --review shows the results that are there")
+
+
 def open_session(
     inputs: Iterable[Path],
     *,

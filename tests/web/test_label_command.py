@@ -109,7 +109,7 @@ def test_work_starts_from_the_masks_of_a_colleague(start, photos, tmp_path):
             ["--review", "photos", "--sam-encoder", "photos/a.png", "--sam-decoder", "photos/a.png"],
             "for the smart wand",
         ),
-        (["photos", "--masks", "photos", "--import", "photos"], "Give --masks alone"),
+        (["photos", "--masks", "photos", "--import", "photos"], "give --masks alone"),
         (["photos", "--masks", "nowhere"], "there is no folder nowhere"),
         (["photos", "--masks", "text.jpg"], "text.jpg is a file; give the folder that it is in"),
         (["photos", "--import", "nowhere"], "there is no file or folder nowhere to import"),
