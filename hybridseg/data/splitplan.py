@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable
+from hybridseg.classes import ClassTable, count_labels
 from hybridseg.draw import count_share, shuffle_names
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, join_names
 from hybridseg.io.images import describe_image
@@ -342,5 +342,5 @@ def _count_classes(entry: SplitEntry, home: Path | None, table: ClassTable | Non
         keys = labelmap.require_table(path).keys
     except HybridSegError as error:
         raise BadInput(f"cannot stratify: {error}") from error
-    pixels = np.bincount(labelmap.labels.ravel(), minlength=VOID + 1)
+    pixels = count_labels(labelmap.labels)
     return Counter({key: int(pixels[i]) for i, key in enumerate(keys)})

@@ -16,7 +16,7 @@ import numpy as np
 
 from hybridseg import __version__
 from hybridseg.batch.workers import map_calls
-from hybridseg.classes import VOID, ClassTable
+from hybridseg.classes import VOID, ClassTable, count_labels
 from hybridseg.data.likeness import Look, look_at
 from hybridseg.data.suitability import Suitability, measure_suitability
 from hybridseg.errors import HybridSegError, MissingInput, Problem, WriteFailed
@@ -36,7 +36,6 @@ from hybridseg.resample import resize_nearest, shrink_image
 _PICTURE_SIDE = 240
 # To start another process takes as long as to read so many files.
 _FILES_PER_PROCESS = 24
-_STRIP = 256
 # Of the facts that are kept: raised when they are measured in another way.
 _EDITION = 2
 
@@ -283,10 +282,7 @@ def survey_mask(path: Path, sha256: str, table: ClassTable | None) -> MaskFacts:
     # Ids are taken as they are, also those that the table lacks.
     colors = table if info and info.bands > 1 else None
     labelmap = read_labelmap(path, table=colors, with_seeds=False)
-    counts = np.zeros(VOID + 1, np.int64)
-    # In strips: to count labels, NumPy makes each a number of eight bytes.
-    for start in range(0, len(labelmap.labels), _STRIP):
-        counts += np.bincount(labelmap.labels[start : start + _STRIP].ravel(), minlength=VOID + 1)
+    counts = count_labels(labelmap.labels)
     small = resize_nearest(labelmap.labels, shrink_to(labelmap.labels.shape, _PICTURE_SIDE))
     shape = labelmap.labels.shape[0], labelmap.labels.shape[1]
     found = {int(i): int(counts[i]) for i in np.flatnonzero(counts)}

@@ -18,7 +18,7 @@ import numpy as np
 
 from hybridseg import __version__
 from hybridseg.batch.workers import open_pool
-from hybridseg.classes import ClassTable
+from hybridseg.classes import ClassTable, count_labels
 from hybridseg.errors import BadInput, BadUsage, HybridSegError, Problem, WriteFailed, count_problems
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.purity import measure_purity
@@ -235,9 +235,7 @@ def _plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) ->
     purity = measure_purity(labels, n_classes=len(own_table), tile_size=options.tile_size, stride=options.stride)
     i, j = np.nonzero(purity.shares > options.purity)
     found = purity.rows[i], purity.cols[j], purity.classes[i, j], purity.shares[i, j]
-    # Row by row, as bincount makes eight bytes of each pixel.
-    n_pixels = np.sum([np.bincount(row, minlength=256) for row in labels], axis=0)[: len(own_table)]
-    return PlannedImage(pair, own_table, *found, n_pixels)
+    return PlannedImage(pair, own_table, *found, count_labels(labels)[: len(own_table)])
 
 
 def _write_strip(strip: np.ndarray, cols: list[int], paths: list[Path]) -> None:

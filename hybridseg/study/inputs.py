@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable
+from hybridseg.classes import ClassTable, count_labels
 from hybridseg.data.faults import ASIDE, ONLY_NETWORKS, Evidence, Fault, find_faults, warn_of_classes
 from hybridseg.data.labelnames import name_labels
 from hybridseg.data.likeness import describe_likeness
@@ -219,9 +219,7 @@ def check_inputs(
             "that makes more groups"
         )
     own = reduce(ClassTable.union, (photo.table for photo in measured.values()))
-    train, test = (
-        [measured[e.image] for e in entries if e.set == name and e.image in measured] for name in ("train", "test")
-    )
+    train, test = ([measured[e.image] for e in entries if e.set == name and e.image in measured] for name in SETS)
     in_train, in_test = (_add([photo.n_pixels for photo in photos]) for photos in (train, test))
     everywhere = in_train + in_test
     set_of = {entry.image: entry.set for entry in entries}
@@ -237,22 +235,16 @@ def check_inputs(
             f"no two classes fill a tile of {tile_size} pixels in the {sets['train']} photos for training; give a "
             "smaller --tile-size, or --method fcn, which needs no tiles"
         )
+    test_names, told = _keep_sets(paths, entries, kept, is_listed=isinstance(options.test_list, tuple))
+    files = {path for pair in found.pairs for path in (pair.image_path, pair.labels_path)} | infos.keys()
     return Inputs(
-        own,
-        sets,
-        proportion,
-        {name: everywhere[name] / everywhere.total() for name in own.names},
-        {name: sum(photo.n_pixels[name] > 0 for photo in train) for name in own.names},
-        tile_size,
-        windows[tile_size].total(),
-        sum(info.rows * info.cols for info in infos.values()) / 1e6,
-        tuple(found.describe_rest()),
-        likeness,
-        known,
-        tuple(warnings),
-        tuple(sorted({path for pair in found.pairs for path in (pair.image_path, pair.labels_path)} | infos.keys())),
-        *_keep_sets(paths, entries, kept, is_listed=isinstance(options.test_list, tuple)),
-    )
+        own, sets, proportion, tile_size=tile_size, n_tiles=windows[tile_size].total(),
+        shares={name: everywhere[name] / everywhere.total() for name in own.names},
+        shown={name: sum(photo.n_pixels[name] > 0 for photo in train) for name in own.names},
+        megapixels=sum(info.rows * info.cols for info in infos.values()) / 1e6,
+        alone=tuple(found.describe_rest()), likeness=likeness, known=known, warnings=tuple(warnings),
+        files=tuple(sorted(files)), test_names=test_names, kept=told,
+    )  # fmt: skip
 
 
 def _review(
@@ -300,7 +292,7 @@ def check_out(paths: StudyPaths) -> None:
 def _measure(pair: Pair, table: ClassTable | None, tile_sizes: Sequence[int]) -> _Measured:
     labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
     own = labelmap.require_table(pair.labels_path)
-    counts = np.bincount(labelmap.labels.ravel(), minlength=VOID + 1)[: len(own)]
+    counts = count_labels(labelmap.labels)[: len(own)]
     windows = {size: _count_windows(labelmap.labels, len(own), size) for size in tile_sizes}
     return _Measured(own, _by_name(own, counts), {size: _by_name(own, found) for size, found in windows.items()})
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable
+from hybridseg.classes import VOID, ClassTable, count_labels
 from hybridseg.dense.datasets import enter_places, read_mask
 from hybridseg.dense.pairs import SIDES, fit_size
 from hybridseg.dense.programs.config import KEYS, NAME_LENGTH, ResunetConfig, config_record
@@ -265,7 +265,7 @@ def _propose_classes(
             continue
         n_read += 1
         n_named = max(n_named, len(labelmap.table) if labelmap.table else 0)
-        found |= np.bincount(labelmap.labels.ravel(), minlength=VOID + 1) > 0
+        found |= count_labels(labelmap.labels) > 0
     if not n_read:
         raise BadInput(f"no label map can be read; the first: {problems[first_problem]}")
     ids = np.flatnonzero(found).tolist()
