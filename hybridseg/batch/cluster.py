@@ -296,30 +296,48 @@ def open_cluster(
     """
     try:
         import dask
-        from distributed import Client, LocalCluster
+        import distributed  # noqa: F401
     except ImportError as error:
         raise MissingPackage(
             'a cluster needs dask, which is not installed; install it with `pip install "hybridseg[dask]"`'
         ) from error
+    if scheduler or scheduler_file:
+        opened = _join_cluster(scheduler, scheduler_file)
+    else:
+        opened = _start_cluster(n_jobs or count_cores())
     # Dask warns of large arguments, and parts of an image are large on purpose.
     large = {"distributed.admin.large-graph-warning-threshold": "1GB"}
-    if scheduler or scheduler_file:
-        if scheduler_file:
-            _check_scheduler_file(scheduler_file)
-        where = scheduler or str(scheduler_file)
-        try:
-            client = Client(scheduler, scheduler_file=scheduler_file and str(scheduler_file), timeout=_CONNECT_SECONDS)
-        except (OSError, ValueError, TimeoutError) as error:
-            raise BadInput(f"no scheduler answers at {where}; start one with `dask scheduler`") from error
-        with dask.config.set(large), _quiet_dask(), client:
-            n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
-            if not n_workers:
-                how = f"--scheduler-file {where}" if scheduler_file else where
-                raise BadInput(f"the scheduler at {where} has no workers; start some with `dask worker {how}`")
-            with _steering(client):
-                yield Cluster(client, n_workers, client.dashboard_link, resource)
-        return
-    n_workers = n_jobs or count_cores()
+    with dask.config.set(large), _quiet_dask(), opened as (client, n_workers):
+        yield Cluster(client, n_workers, client.dashboard_link, resource)
+
+
+@contextmanager
+def _join_cluster(scheduler: str | None, scheduler_file: Path | None) -> Iterator[tuple[Client, int]]:
+    """Yield a client of a running scheduler, and the number of its workers."""
+    from distributed import Client
+
+    if scheduler_file:
+        _check_scheduler_file(scheduler_file)
+    where = scheduler or str(scheduler_file)
+    try:
+        client = Client(scheduler, scheduler_file=scheduler_file and str(scheduler_file), timeout=_CONNECT_SECONDS)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise BadInput(f"no scheduler answers at {where}; start one with `dask scheduler`") from error
+    with client:
+        n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
+        if not n_workers:
+            how = f"--scheduler-file {where}" if scheduler_file else where
+            raise BadInput(f"the scheduler at {where} has no workers; start some with `dask worker {how}`")
+        with _steering(client):
+            yield client, n_workers
+
+
+@contextmanager
+def _start_cluster(n_workers: int) -> Iterator[tuple[Client, int]]:
+    """Yield a client of a cluster on this machine, and the number of its workers, which end with it."""
+    import dask
+    from distributed import Client, LocalCluster
+
     check_jobs(n_workers)
     settings = {
         "distributed.scheduler.allowed-failures": _ALLOWED_FAILURES,
@@ -332,11 +350,11 @@ def open_cluster(
     }
     # A worker that takes much memory is not stopped for it: the images decide how much they need.
     memory = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause", "terminate")}
-    with dask.config.set({**settings, **memory, **large}), _quiet_dask(), ExitStack() as stack:
+    with dask.config.set({**settings, **memory}), ExitStack() as stack:
         with hold_interrupts(), shield_children():
             started = LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
             client = stack.enter_context(Client(stack.enter_context(started)))
-        yield Cluster(client, n_workers, client.dashboard_link, resource)
+        yield client, n_workers
 
 
 def _check_scheduler_file(path: Path) -> None:
