@@ -157,13 +157,12 @@ def convert_masks(
             written.append(Converted(target, notes))
     rest = found.describe_rest()
     if not (written or skipped):
-        problems += unfinished.values()
-    elif unfinished:
-        rest += [f"in progress, with scribbles alone, and left out: {join_names(unfinished)}"]
-    if not (written or skipped):
         with suppress(OSError):
             out_dir.rmdir()
-        raise BadInput("nothing was converted:\n" + "\n".join(f"  {problem}" for problem in problems))
+        lines = [f"  {problem}" for problem in (*problems, *unfinished.values())]
+        raise BadInput("nothing was converted:\n" + "\n".join(lines))
+    if unfinished:
+        rest.append(f"in progress, with scribbles alone, and left out: {join_names(unfinished)}")
     return ConvertResult(out_dir, tuple(written), tuple(skipped), tuple(rest), tuple(problems))
 
 

@@ -111,30 +111,7 @@ def plan_split(
     BadInput
         When no image can be opened, `group_by` matches none, or there is no label map to stratify by.
     """
-    entries = {
-        path.name: SplitEntry(
-            path.name,
-            "",
-            "",
-            options.action,
-            str(source_dir),
-            tuple(companion.name for companion in companions),
-            str(masks_dir or ""),
-        )
-        for path, companions in find_companions(list_images(source_dir), source_dir).items()
-    }
-    if masks_dir is not None:
-        for path, masks in find_companions([source_dir / name for name in entries], masks_dir).items():
-            entries[path.name] = replace(entries[path.name], masks=tuple(mask.name for mask in masks))
-    problems = _drop_unusable(entries, source_dir)
-    for entry in earlier:
-        if entry.action == "move" and (entry.source, entry.masks_dir) == (str(source_dir), str(masks_dir or "")):
-            _add_moved(entries, entry, target_dir / entry.set)
-    if problems and not entries:
-        lines = "".join(f"\n  {problem}" for problem in problems)
-        raise BadInput(f"{source_dir} has no image that can be opened:{lines}")
-    if not entries:
-        raise BadInput(f"{source_dir} has no JPEG, PNG or TIFF images; give the folder of your photos")
+    entries, problems = _list_entries(source_dir, masks_dir, target_dir, options.action, earlier)
     homes = {entry.image: target_dir / entry.set for entry in earlier}
     aside = (
         {name for name in entries if find_mask(entries[name], homes.get(name)) is None} if options.set_aside else set()
@@ -156,6 +133,37 @@ def plan_split(
     ]
     planned += [replace(entries[image], set=ASIDE, group=Path(image).stem) for image in sorted(aside)]
     return planned, problems
+
+
+def _list_entries(
+    source_dir: Path, masks_dir: Path | None, target_dir: Path, action: str, earlier: Sequence[SplitEntry]
+) -> tuple[dict[str, SplitEntry], list[Problem]]:
+    """Return an entry without a set for each image, those included that were moved already, by its name."""
+    entries = {
+        path.name: SplitEntry(
+            path.name,
+            set="",
+            group="",
+            action=action,
+            source=str(source_dir),
+            companions=tuple(companion.name for companion in companions),
+            masks_dir=str(masks_dir or ""),
+        )
+        for path, companions in find_companions(list_images(source_dir), source_dir).items()
+    }
+    if masks_dir is not None:
+        for path, masks in find_companions([source_dir / name for name in entries], masks_dir).items():
+            entries[path.name] = replace(entries[path.name], masks=tuple(mask.name for mask in masks))
+    problems = _drop_unusable(entries, source_dir)
+    for entry in earlier:
+        if entry.action == "move" and (entry.source, entry.masks_dir) == (str(source_dir), str(masks_dir or "")):
+            _add_moved(entries, entry, target_dir / entry.set)
+    if problems and not entries:
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise BadInput(f"{source_dir} has no image that can be opened:{lines}")
+    if not entries:
+        raise BadInput(f"{source_dir} has no JPEG, PNG or TIFF images; give the folder of your photos")
+    return entries, problems
 
 
 def _drop_unusable(entries: dict[str, SplitEntry], source_dir: Path) -> list[Problem]:
