@@ -301,35 +301,30 @@ def predict_rows(
         What computes the windows, where `plan_image` finds a plan; None: this process.
     """
     shape, work, several = image.shape[:2], work or Here(models), len(models) > 1
+    settings: dict[str, Any] = {"options": options, "work": work, "with_differences": several}
     aside = None
+
+    def decide_from(n_done: int, *, later: float = 0.0) -> Iterator[Strip]:
+        hook = followed_by(progress, later)
+        pieces = predict_pieces(image, models, shape=shape, n_done=n_done, progress=hook, **settings)
+        return join_pieces((decide(piece, want_confidence, several) for piece in pieces), shape[1])
+
     if not smoothing.any:
-        settings: dict[str, Any] = {"shape": shape, "options": options, "work": work}
-        settings["progress"] = followed_by(progress, 0.0)
-
-        def decide_from(n_done: int) -> Iterator[Strip]:
-            pieces = predict_pieces(image, models, n_done=n_done, with_differences=several, **settings)
-            return join_pieces((decide(piece, want_confidence, several) for piece in pieces), shape[1])
-
         plan = plan_image(image.shape, models, options)
         # Of another size, what is resized goes on from row to row.
         if plan is not None and plan.shape == shape:
             strips = work.join(decide_from, find_first=plan.find_first)
         else:
             strips = decide_from(0)
-        decided = even_strips(strips)
-        found = (take_rows(rows["label"], rows) for rows in decided)
+        found = (take_rows(rows["label"], rows) for rows in even_strips(strips))
     else:
         picture = image.as_rgb8().resize(find_size(image.shape, models[0], options))
         aside = Differences(picture) if several else None
-        smoothed = even_strips(_smooth(image, picture, models, options, smoothing, room, work, aside, progress))
+        smoothed = even_strips(_smooth(image, picture, models, smoothing, room, aside, progress, **settings))
         sure: Iterable[np.ndarray | None] = repeat(None)
         if want_confidence:
-            hook = followed_by(progress, UNKNOWN)
             # With the same layers: of windows that are kept, these are read again.
-            pieces = predict_pieces(
-                image, models, shape=shape, options=options, work=work, with_differences=several, progress=hook
-            )
-            sure = even_strips(join_pieces((decide(piece, True, several) for piece in pieces), shape[1]))
+            sure = even_strips(decide_from(0, later=UNKNOWN))
         found = (take_rows(labels, rows) for labels, rows in zip(smoothed, sure, strict=False))
     top = 0
     for rows in found:
@@ -342,19 +337,22 @@ def _smooth(
     image: LazyImage,
     picture: LazyImage,
     models: Sequence[DenseModel],
-    options: DenseOptions,
     smoothing: SmoothingOptions,
     room: int,
-    work: Work,
     aside: Differences | None,
     progress: Progress,
+    **settings: Any,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield smoothed labels of an image, at its size, from a picture of it at that of the first network."""
+    """Yield smoothed labels of an image, at its size, from a picture of it at that of the first network.
+
+    Parameters
+    ----------
+    settings
+        Those of `predict_strips`.
+    """
     shape, size = image.shape[:2], picture.shape[:2]
     hook = followed_by(progress, math.prod(size) * PIXEL_SECONDS * (smoothing.crf_from != "none"))
-    probs = predict_strips(
-        image, models, shape=size, options=options, work=work, with_differences=aside is not None, progress=hook
-    )
+    probs = predict_strips(image, models, shape=size, progress=hook, **settings)
     probs = probs if aside is None else aside.take_from(probs)
     source = find_nearest(size[0], shape[0])
     for top, labels in smooth_strips(
