@@ -189,33 +189,28 @@ def _plot_confusion(confusion: Confusion, title: str) -> Figure:
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.set_title(plain_text(title), fontsize=11, loc="left")
-    for i, j in np.ndindex(shares.shape if n <= _MAX_NUMBERED else (0, 0)):
-        if support[i]:
-            axes.text(
-                j + 0.5,
-                i + 0.5,
-                _percent(shares[i, j], int(counts[i, j])),
-                ha="center",
-                va="center",
-                fontsize=min(font, 9.5),
-                color="white" if shares[i, j] > 0.55 else "#1b2a3a",
-            )
-        elif j == 0:
-            axes.text(
-                n / 2,
-                i + 0.5,
-                "not in the truth",
-                ha="center",
-                va="center",
-                fontsize=font - 1,
-                style="italic",
-                color="#888888",
-            )
+    if n <= _MAX_NUMBERED:
+        _number_cells(axes, shares, counts, support, font)
     axes.tick_params(length=0)
     bar = figure.colorbar(picture, ax=axes, fraction=0.046, pad=0.03, format=lambda value, _: f"{value:.0%}")
     bar.set_label("share of the true class", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     return figure
+
+
+def _number_cells(axes: Any, shares: np.ndarray, counts: np.ndarray, support: np.ndarray, font: float) -> None:
+    """Write into each cell its share; beside a class without a true pixel, that there is none."""
+    for i, j in np.ndindex(shares.shape):
+        if support[i]:
+            axes.text(
+                j + 0.5, i + 0.5, _percent(float(shares[i, j]), int(counts[i, j])), ha="center", va="center",
+                fontsize=min(font, 9.5), color="white" if shares[i, j] > 0.55 else "#1b2a3a",
+            )  # fmt: skip
+        elif j == 0:
+            axes.text(
+                len(shares) / 2, i + 0.5, "not in the truth", ha="center", va="center", fontsize=font - 1,
+                style="italic", color="#888888",
+            )  # fmt: skip
 
 
 @house_style()
