@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -91,42 +91,17 @@ def segment(console: Console, **settings: Any) -> None:
     images = find_images(settings["sources"], remote=True)
     job = read_job(console, settings)
     manifest = Manifest.read(settings["out_dir"])
-    is_joined = bool(settings["scheduler"] or settings["scheduler_file"])
-    # Workers of a cluster have disks of their own.
-    checks = [(settings["out_dir"], check_disk), (Path(tempfile.gettempdir()), check_copies)][: 2 - is_joined]
     if settings["dry_run"]:
-        n_workers = settings["n_jobs"]
-        if is_joined:
-            with _open_engine(console, settings, job) as (mapper, _):
-                n_workers = mapper.n_workers if mapper else 1
-        plan, problems = _plan(images, job, manifest, settings, n_workers=n_workers)
-        _say_plan(console, plan, settings["out_dir"], n_workers=n_workers, is_joined=is_joined)
-        for folder, check in [(settings["out_dir"], lambda folder, _: check_folder(folder)), *checks]:
-            try:
-                check(folder, plan)
-            except WriteFailed as error:
-                problems.append(Problem.of(folder, error))
-        console.finish(problems, lead="segment would refuse:")
+        _rehearse(console, images, job, manifest, settings)
         return
     with manifest.writing(), _open_engine(console, settings, job) as (mapper, engine):
         if isinstance(mapper, Cluster):
             images = [image if is_remote(image) else image.absolute() for image in images]
             job = job.with_absolute_paths()
         plan, _ = _plan(images, job, manifest, settings, n_workers=mapper.n_workers if mapper else 1)
-        for folder, check in checks:
+        for folder, check in _list_checks(settings):
             check(folder, plan)
-        # What is only estimated stops nobody.
-        if (n_bytes := plan.n_bytes + plan.kept_bytes) > (free := measure_free(settings["out_dir"])):
-            console.warn(
-                f"{settings['out_dir']} has {describe_bytes(free)} free, and the results may need "
-                f"{describe_bytes(n_bytes)}, by the sizes of the images"
-            )
-        temporary = Path(tempfile.gettempdir())
-        if not is_joined and plan.copied_bytes > (free := measure_free(temporary)):
-            console.warn(
-                f"{temporary} has {describe_bytes(free)} free, and temporary copies of images may need up to "
-                f"{describe_bytes(plan.copied_bytes)}, by the sizes of the images"
-            )
+        _warn_of_room(console, plan, settings)
         if plan.n_replaced:
             console.say(f"{_tell_replaced(plan)}; give another --out to keep them")
         refused = {images[i]: problem for i, problem in list_tasks(images, job, manifest)[1].items()}
@@ -139,6 +114,48 @@ def segment(console: Console, **settings: Any) -> None:
         manifest.begin(images, job=job.fingerprint(), settings=shown, engine=engine, refused=refused)
         run_job(
             console, images, job, resume=False, mapper=mapper, manifest=manifest, retry_failed=settings["retry_failed"]
+        )
+
+
+def _rehearse(console: Console, images: list[Path], job: Job, manifest: Manifest, settings: dict[str, Any]) -> None:
+    """Say what would be done, and what would be in the way of it."""
+    n_workers, out_dir = settings["n_jobs"], settings["out_dir"]
+    if _is_joined(settings):
+        with _open_engine(console, settings, job) as (mapper, _):
+            n_workers = mapper.n_workers if mapper else 1
+    plan, problems = _plan(images, job, manifest, settings, n_workers=n_workers)
+    _say_plan(console, plan, out_dir, n_workers=n_workers, is_joined=_is_joined(settings))
+    for folder, check in [(out_dir, lambda folder, _: check_folder(folder)), *_list_checks(settings)]:
+        try:
+            check(folder, plan)
+        except WriteFailed as error:
+            problems.append(Problem.of(folder, error))
+    console.finish(problems, lead="segment would refuse:")
+
+
+def _is_joined(settings: dict[str, Any]) -> bool:
+    """Return whether the workers are those of a cluster that runs already: they have disks of their own."""
+    return bool(settings["scheduler"] or settings["scheduler_file"])
+
+
+def _list_checks(settings: dict[str, Any]) -> list[tuple[Path, Callable[[Path, Plan], None]]]:
+    """Return the disks of this machine that must have room for the work, and what checks that."""
+    results = settings["out_dir"], check_disk
+    return [results] if _is_joined(settings) else [results, (Path(tempfile.gettempdir()), check_copies)]
+
+
+def _warn_of_room(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
+    """Say where room may be short; what is only estimated stops nobody."""
+    out_dir, temporary = settings["out_dir"], Path(tempfile.gettempdir())
+    if (n_bytes := plan.n_bytes + plan.kept_bytes) > (free := measure_free(out_dir)):
+        console.warn(
+            f"{out_dir} has {describe_bytes(free)} free, and the results may need {describe_bytes(n_bytes)}, by the "
+            "sizes of the images"
+        )
+    if not _is_joined(settings) and plan.copied_bytes > (free := measure_free(temporary)):
+        console.warn(
+            f"{temporary} has {describe_bytes(free)} free, and temporary copies of images may need up to "
+            f"{describe_bytes(plan.copied_bytes)}, by the sizes of the images"
         )
 
 
@@ -192,7 +209,7 @@ def _plan(
     paths, fingerprint = [path for _, path in left], job.fingerprint()
     plan = make_plan(paths, n_done, manifest, job=fingerprint, n_workers=n_workers, with_figures=settings["figures"])
     shared = divide_tasks(left, job, n_workers)[1]
-    copied = count_copied(paths, 1 if settings["scheduler"] or settings["scheduler_file"] else n_workers)
+    copied = count_copied(paths, 1 if _is_joined(settings) else n_workers)
     plan = replace(
         plan,
         n_shared=len(shared),
