@@ -30,7 +30,7 @@ from hybridseg.errors import (
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.segmentation import HybridOptions, reduce_image, refine_votes, vote_on_tiles
 from hybridseg.hybrid.votes import TileVotes
-from hybridseg.io.images import as_rgb8, load_image
+from hybridseg.io.images import load_image
 from hybridseg.io.jsonfiles import holds_keys, read_json_object
 from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
@@ -241,7 +241,7 @@ def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions
     labelmap.require_table(pair.labels_path)
     image = load_image(pair.image_path)
     truth = fit_labels(labelmap.labels_as(classifier.table), pair.labels_path, image.info, image.valid)
-    pixels = as_rgb8(image.pixels)
+    pixels = image.as_rgb8()
     votes, _ = vote_on_tiles(pixels, classifier, options=start, valid=image.valid)
     small = reduce_image(pixels, start.scale_for(image.info.shape, classifier.tile_size))
     return _Example(small, votes, resize_nearest(truth, small.shape[:2]), image.info.shape)
