@@ -238,9 +238,7 @@ def check_inputs(
             "smaller --tile-size, or --method fcn, which needs no tiles"
         )
     return Inputs(
-        own,
-        sets,
-        proportion,
+        own, sets, proportion,
         {name: everywhere[name] / everywhere.total() for name in own.names},
         {name: sum(photo.n_pixels[name] > 0 for photo in train) for name in own.names},
         tile_size,
@@ -252,7 +250,7 @@ def check_inputs(
         tuple(warnings),
         tuple(sorted({path for pair in found.pairs for path in (pair.image_path, pair.labels_path)} | infos.keys())),
         *_keep_sets(paths, entries, kept, is_listed=isinstance(options.test_list, tuple)),
-    )
+    )  # fmt: skip
 
 
 def _review(
@@ -265,6 +263,8 @@ def _review(
     passed = () if "fcn" in options.methods else ONLY_NETWORKS
     faults = [fault for fault in find_faults(known) if fault.breaks and fault.kind not in passed]
     _refuse([problem for fault in faults for problem in fault.problems], len(photos))
+    if lone := next((fault for fault in faults if fault.kind == "one class"), None):
+        raise BadInput(f"{masks[0].parent}: {lone}")
     return known
 
 
