@@ -16,6 +16,7 @@ from hybridseg.io.masks import find_best, list_masks
 from hybridseg.io.pairing import (
     JPEG_SUFFIXES,
     MACHINE_KINDS,
+    find_owner,
     image_stem,
     is_figure,
     keep_files,
@@ -127,7 +128,7 @@ def _keep_results_of(images_dir: str | os.PathLike[str] | None, predictions: lis
     if images_dir is None:
         return predictions
     stems = {path.stem for path in list_images(Path(images_dir))}
-    kept = [path for path in predictions if image_stem(path) in stems]
+    kept = [path for path in predictions if find_owner(path, stems) in stems]
     if not kept:
         raise MissingInput(f"{folder} has no result of an image in {images_dir}; give the folder of its images")
     return kept
