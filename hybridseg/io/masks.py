@@ -72,7 +72,7 @@ class Matches:
             fault = f"has no image in {where}" if where else "has no image beside it"
             if path.name in wanted and path.parent == (images_dir or path.parent):
                 wanted.remove(path.name)
-                fault += ", and a file cannot be its own image"
+                fault += ", and a file cannot be its own image (if it is one, give its label map, or the folder)"
             names = f"{', '.join(wanted)} ..."
             advice = f"looked for {names}" if where else f"put it there ({names}) or give --images DIR"
             found.append(Problem(str(path), f"{fault}; {advice}"))

@@ -181,7 +181,7 @@ def test_a_mask_without_an_image_where_the_images_are(tmp_path):
     )
     (images / "own.png").touch()
     [problem] = find_labelled([images / "own.png"], images_dir=images).problems
-    assert str(problem).endswith("and a file cannot be its own image; looked for own.jpg, own.jpeg ...")
+    assert " (if it is one, give its label map, or the folder); looked for own.jpg, own.jpeg ..." in str(problem)
 
 
 def test_nothing_to_work_on(tmp_path):
