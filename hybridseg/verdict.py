@@ -38,12 +38,15 @@ class NextSteps:
         After a fair or good one that rests on too few photos.
     beaten : str
         After one that another way equals, see `Verdict.beaten_by`; default: as after any other.
+    lone : str
+        Where the truth holds one class only.
     """
 
     good: str
     few: str
     weak: str = "label more photos with {weakest} and train again, or try hybridseg fcn, which learns from whole photos"
     beaten: str = ""
+    lone: str = "measure it on photos that show other classes too"
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Verdict:
     def choose_step(self, steps: NextSteps) -> str:
         """Return what to do next."""
         if self.grade is None:
-            return "measure it on photos that show other classes too"
+            return steps.lone
         if self.beaten_by and steps.beaten:
             return steps.beaten
         if self.grade in GRADES[:2]:

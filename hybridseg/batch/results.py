@@ -12,7 +12,7 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable, count_labels
 from hybridseg.errors import HybridSegError, Problem, count_problems
 from hybridseg.io.cog import writing_band
-from hybridseg.io.images import as_rgb8, describe_image, read_image
+from hybridseg.io.images import describe_image, read_image, read_rgb8
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labeltiff import writing_labels
 from hybridseg.io.labels.picture import draw_labels
@@ -80,7 +80,7 @@ class ImageResult:
 
     def _repr_png_(self) -> bytes:
         found = read_labelmap(self.written[0], with_seeds=False)
-        return draw_labels(found.labels, found.table, image=as_rgb8(read_image(self.image_path)))
+        return draw_labels(found.labels, found.table, image=read_rgb8(self.image_path))
 
 
 @dataclass(frozen=True)

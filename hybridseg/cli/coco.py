@@ -24,6 +24,7 @@ from hybridseg.data.cocoexport import CocoExportOptions, export_coco
 from hybridseg.data.cocoimport import import_coco
 from hybridseg.data.cocoplan import CocoImportOptions
 from hybridseg.figures import FigureOptions
+from hybridseg.io.labelled import describe_lone_class
 from hybridseg.io.masks import find_labelled
 from hybridseg.markup import count_of
 
@@ -144,6 +145,8 @@ def export(
     console.table(("class", "annotations"), result.n_areas.items())
     if result.n_small:
         console.say(f"{count_of(result.n_small, 'area')} of fewer than {options.min_area} pixels left out")
+    if lone := describe_lone_class(result.n_areas):
+        console.warn(lone)
     console.record(images=result.n_images, annotations=result.n_areas, small=result.n_small)
     console.wrote(out_path, text=result.describe())
     console.finish(result.problems)

@@ -25,6 +25,7 @@ from hybridseg.evaluation.errorpanels import PanelOptions
 from hybridseg.evaluation.pairs import find_pairs, find_photos
 from hybridseg.evaluation.pixels import TILES_ALONE, evaluate_pixels, list_score_rows
 from hybridseg.figures import FIGURES_DIR, FigureOptions
+from hybridseg.io.labelled import IF_WHITE
 from hybridseg.io.pairing import result_kind
 from hybridseg.markup import count_of
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
@@ -33,6 +34,7 @@ _STEPS = NextSteps(
     good="use it on new photos of the same kind",
     few=f"compare {FEW_PHOTOS} photos or more",
     beaten="hybridseg tune-crf, because the CRF gains nothing over the tiles alone",
+    lone=f"{NextSteps.lone}; {IF_WHITE}",
 )
 _TRAIN_AGAIN = "label more photos with {weakest} and train again"
 

@@ -343,6 +343,8 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
         (*SEARCH_RANGES, "balance", "mean IoU", "accuracy", ""), [_trial_row(trial, result.best) for trial in ranked]
     )
     console.wrote(result.path)
+    if result.unknown:
+        console.say(f"classes that the model does not know, whose pixels do not count: {', '.join(result.unknown)}")
     console.say("The constants were chosen on these images, so expect somewhat less on others.")
     use = spell_command(("semseg", "PHOTOS", "--model", classifier.path))
     steps = NextSteps(

@@ -32,7 +32,7 @@ from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.annotations.canvas import Canvas
 from hybridseg.io.annotations.coco import Area, CocoFile, CocoImage, Id, open_coco
 from hybridseg.io.atomic import atomic_folder, check_nothing_lost, check_replaceable, claim_folder
-from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.io.images import read_rgb8
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -310,7 +310,7 @@ def _draw_instances(path: Path, painter: _Painter, choice: Choice, figures: Figu
         chosen = by_name[name]
         shape = fit_page(chosen.shape, 3, dpi=figures.dpi)
         try:
-            small = shrink_image(as_rgb8(read_image(chosen.path)), *shape)
+            small = shrink_image(read_rgb8(chosen.path), *shape)
         except BadInput as error:
             choice.problems.append(Problem.of(chosen.path, error))
             continue

@@ -13,6 +13,7 @@ from hybridseg.errors import MAX_ECHO, BadInput, HybridSegError, MissingInput, P
 from hybridseg.io.annotations.coco import Area, CocoFile, CocoImage, Id
 from hybridseg.io.images import describe_image
 from hybridseg.io.labelled import check_size
+from hybridseg.io.nameforms import list_forms
 from hybridseg.io.pairing import result_kind
 from hybridseg.io.rasters import IMAGE_SUFFIXES
 from hybridseg.markup import count_of
@@ -209,8 +210,9 @@ def _find_misnomer(image: CocoImage) -> str | None:
 
 def _list_places(image: CocoImage, images_dir: Path) -> list[Path]:
     """List where an image may be: by its path in the folder or by its name alone; never outside of the folder."""
-    inside = [images_dir.joinpath(*image.parts)] if not {"", ".", ".."} & set(image.parts) else []
-    return [*inside, images_dir / image.name]
+    inside = [image.parts] if not {"", ".", ".."} & set(image.parts) else []
+    places = (forms for parts in (*inside, (image.name,)) for forms in zip(*map(list_forms, parts), strict=True))
+    return [images_dir.joinpath(*parts) for parts in dict.fromkeys(places)]
 
 
 def _find_photo(image: CocoImage, images_dir: Path, reason: str | None) -> Path:

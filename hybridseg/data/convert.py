@@ -178,7 +178,7 @@ def _read_mask(pair: Pair, options: ConvertOptions, table: ClassTable | None) ->
     elif path.suffix.lower() in LABELMAP_SUFFIXES:
         labelmap = read_labelmap(path, table=table)
         if set(np.unique(labelmap.labels)) == {0, VOID}:
-            notes = ("holds 0 and 255 only, and 255 is void; if these are two classes, give --threshold 127",)
+            notes = ("holds 0 and 255 only, and 255 is void; if these are two classes, give --threshold 128",)
     else:
         labelmap, notes = _read_areas(path, info, table)
     check_size(path, labelmap.labels.shape, info)

@@ -17,7 +17,7 @@ from hybridseg.data.likeness import Look, list_same_views
 from hybridseg.data.suitability import judge_photos
 from hybridseg.data.survey import MaskFacts, PhotoFacts, Survey
 from hybridseg.errors import BadInput, Problem
-from hybridseg.io.labelled import KEEP_ALPHA, check_size
+from hybridseg.io.labelled import KEEP_ALPHA, MAKE_IDS, check_size
 from hybridseg.io.masks import Matches
 from hybridseg.io.pairing import Pair, find_owner
 
@@ -214,7 +214,7 @@ def _find_names(known: Evidence) -> list[Fault]:
         title, mend = f"all masks show a single class, {next(iter(totals))}", "give masks of two classes or more"
         if any(map(_is_black_and_white, masks)) and all(set(mask.counts) <= {0, VOID} for mask in masks):
             title = "the masks hold 0 and 255 alone, and 255 counts as no class, so that they show a single class"
-            mend = "make 255 a class of its own: hybridseg convert MASKS --images PHOTOS --labels FILE --threshold 128"
+            mend = f"make 255 a class of its own: {MAKE_IDS}"
         found.append(Fault("one class", True, title, mend))
     else:
         found += _find_black_and_white(known)

@@ -11,7 +11,7 @@ import numpy as np
 
 from hybridseg.data.splitplan import group_images
 from hybridseg.errors import BadInput
-from hybridseg.io.images import LoadedImage, as_rgb8
+from hybridseg.io.images import LoadedImage
 from hybridseg.resample import resize_image
 
 _THUMBNAIL = (24, 32)
@@ -55,7 +55,7 @@ def look_at(photo: LoadedImage) -> Look:
     """Return the look of a photo."""
     # A thumbnail needs no more than some of the pixels.
     step = max(1, min(photo.pixels.shape[:2]) // (8 * _THUMBNAIL[0]))
-    view = resize_image(as_rgb8(photo.pixels[::step, ::step]), _THUMBNAIL).astype(np.float32)
+    view = resize_image(photo.as_rgb8(step=step), _THUMBNAIL).astype(np.float32)
     view -= view.mean(axis=(0, 1))
     unit = view.ravel() / max(float(np.linalg.norm(view)), 1e-6)
     return Look.of(photo.info.path.name, photo.info.taken, unit)

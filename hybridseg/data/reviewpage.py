@@ -11,7 +11,7 @@ from hybridseg.classes import ClassTable, color_labels, labels_to_seeds
 from hybridseg.data.faults import ASIDE, TEST, TRAIN, VALID, Evidence, Fault
 from hybridseg.data.reviewtables import CLASSES_NAME, LABELS_NAME
 from hybridseg.data.survey import MaskFacts
-from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.io.images import read_rgb8
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelpng import encode_overlay
 from hybridseg.markup import count_of
@@ -215,7 +215,7 @@ def draw_pairs(known: Evidence, options: ReviewFigures, *, progress: Progress = 
     maps = []
     for pair in progress(chosen, label="drawing"):
         # One at a time: a photo may take much memory before it is reduced.
-        image = as_rgb8(read_image(pair.image_path))
+        image = read_rgb8(pair.image_path)
         shape = reduce_shape(image.shape[:2], options.scale or _choose_scale(max(image.shape[:2])))
         image = shrink_image(image, *shape)
         own = known.survey.masks[pair.labels_path].names

@@ -76,7 +76,7 @@ def measure_suitability(pixels: np.ndarray, valid: np.ndarray | None = None) -> 
     top = _BRIGHT if is_byte else max(plane[there].max() for plane in planes)
     bright = int(np.count_nonzero(reduce(np.minimum, planes)[there] >= top)) / n
     dark = int(np.count_nonzero(reduce(np.maximum, planes)[there] <= _DARK)) / n if is_byte else 0.0
-    rgb = as_rgb8(part)
+    rgb = as_rgb8(part, valid=there)
     red, green, blue = (rgb[..., band].astype(np.int32) for band in range(3))
     grey = red + green + blue
     look = [

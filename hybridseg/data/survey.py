@@ -20,7 +20,7 @@ from hybridseg.classes import VOID, ClassTable, count_labels
 from hybridseg.data.likeness import Look, look_at
 from hybridseg.data.suitability import Suitability, measure_suitability
 from hybridseg.errors import HybridSegError, MissingInput, Problem, WriteFailed
-from hybridseg.io.images import ImageInfo, LoadedImage, as_rgb8, describe_image, encode_image, load_image
+from hybridseg.io.images import ImageInfo, LoadedImage, describe_image, encode_image, load_image
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.locks import remove_leftovers
@@ -244,7 +244,7 @@ def survey_photo(path: Path, sha256: str) -> PhotoFacts:
     low, high, mean = zip(*_measure_bands(photo), strict=True) if _count_valid(photo) else ((), (), ())
     # Of wider types than bytes a copy in bytes takes much memory; a small picture needs no more than some pixels.
     step = max(1, max(photo.pixels.shape[:2]) // (8 * _PICTURE_SIDE))
-    rgb = as_rgb8(photo.pixels[::step, ::step])
+    rgb = photo.as_rgb8(step=step)
     picture = shrink_image(rgb, *shrink_to(rgb.shape[:2], _PICTURE_SIDE))
     return PhotoFacts(
         sha256,

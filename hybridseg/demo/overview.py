@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hybridseg.classes import color_labels
 from hybridseg.errors import MissingInput
-from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.io.images import read_rgb8
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_masks
 from hybridseg.io.pairing import list_images
@@ -41,7 +41,7 @@ def draw_scene_overview(path: str | os.PathLike[str], folder: str | os.PathLike[
     # Two rows of three scenes are easier to read than one row of six.
     for start in range(0, len(pairs), 3):
         part = slice(start, start + 3)
-        rows.append(PictureRow("", [as_rgb8(read_image(pair.image_path)) for pair in pairs[part]]))
+        rows.append(PictureRow("", [read_rgb8(pair.image_path) for pair in pairs[part]]))
         rows.append(PictureRow("", painted[part]))
     draw_picture_rows(path, rows, width=9.0, legend=tuple(dict.fromkeys(legend)))
 
@@ -62,7 +62,7 @@ def draw_result_overview(
     last = list(columns.values())[-1]
     legend: Legend = ()
     for i, image_path in enumerate(image_paths):
-        image = as_rgb8(read_image(image_path))
+        image = read_rgb8(image_path)
         size = shrink_to(image.shape[:2], _RESULT_PIXELS)
         pictures = [shrink_image(image, *size)]
         colors = read_labelmap(last[i], with_seeds=False).require_table(last[i])

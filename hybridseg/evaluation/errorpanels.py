@@ -12,7 +12,7 @@ from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.evaluation.pairs import TruthPair
 from hybridseg.figures import DPI
 from hybridseg.forecast import Weighted
-from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.io.images import read_rgb8
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.options import check_options, option
 from hybridseg.panels import Panels, fit_page, show_errors
@@ -146,7 +146,7 @@ def draw_errors(
     MissingInput, BadInput
         When a file cannot be used, or the photo has another size than its label maps.
     """
-    image = as_rgb8(read_image(image_path))
+    image = read_rgb8(image_path)
     truth, result = (
         remap(found.require_table(path), classes)[found.labels]
         for path in (pair.truth_path, pair.prediction_path)

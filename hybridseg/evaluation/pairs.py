@@ -16,6 +16,7 @@ from hybridseg.io.masks import find_best, list_masks
 from hybridseg.io.pairing import (
     JPEG_SUFFIXES,
     MACHINE_KINDS,
+    find_owner,
     image_stem,
     is_figure,
     keep_files,
@@ -87,7 +88,8 @@ def find_result_pairs(
     # What lies beside the results comes first.
     best = find_best(stems, list_masks(place, list_images(place)))[0]
     best |= find_best(stems, _list_truths(folder, is_own=False))[0]
-    return pair_by_stem(itertools.chain(*best.values()), predictions)
+    advice = "; say where it is: --images DIR, or --masks DIR" if images_dir is None else ""
+    return pair_by_stem(itertools.chain(*best.values()), predictions, advice=advice)
 
 
 def find_pairs(
@@ -127,7 +129,7 @@ def _keep_results_of(images_dir: str | os.PathLike[str] | None, predictions: lis
     if images_dir is None:
         return predictions
     stems = {path.stem for path in list_images(Path(images_dir))}
-    kept = [path for path in predictions if image_stem(path) in stems]
+    kept = [path for path in predictions if find_owner(path, stems) in stems]
     if not kept:
         raise MissingInput(f"{folder} has no result of an image in {images_dir}; give the folder of its images")
     return kept
@@ -202,11 +204,11 @@ def _find_matches(folder: Path, option: str, pattern: str) -> list[Path]:
 
 
 def pair_by_stem(
-    truth_paths: Iterable[Path], prediction_paths: Sequence[Path], *, named: Container[Path] = ()
+    truth_paths: Iterable[Path], prediction_paths: Sequence[Path], *, named: Container[Path] = (), advice: str = ""
 ) -> tuple[list[TruthPair], list[Problem]]:
     """Match predictions with the truth of the same image; report those with none or several.
 
-    Truths in `named` are taken whatever they are called.
+    Truths in `named` are taken whatever they are called. `advice` says what to do where there is none.
     """
     best, _ = find_best({image_stem(path) for path in prediction_paths}, truth_paths, named=named)
     pairs, problems = [], []
@@ -218,7 +220,6 @@ def pair_by_stem(
             names = ", ".join(p.name for p in found)
             problems.append(Problem(str(path), f"has {len(found)} manual label maps ({names}); keep one of them"))
         else:
-            problems.append(
-                Problem(str(path), f"has no manual label map ({image_stem(path)}_mres.mat, .png, _mask.png ...)")
-            )
+            wanted = f"{image_stem(path)}_mres.mat, .png, _mask.png ..."
+            problems.append(Problem(str(path), f"has no manual label map ({wanted}){advice}"))
     return pairs, problems

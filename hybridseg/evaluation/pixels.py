@@ -25,7 +25,7 @@ from hybridseg.evaluation.floor import measure_floor, take_sample
 from hybridseg.evaluation.pairs import TruthPair
 from hybridseg.figures import FIGURES_DIR, FigureOptions, draw_confusion
 from hybridseg.forecast import Weighted
-from hybridseg.io.images import as_rgb8, describe_image, read_image
+from hybridseg.io.images import describe_image, read_rgb8
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.locks import lock_output
@@ -276,7 +276,7 @@ def _measure_floor(
         if image_path is None:
             return None
         try:
-            truth, image = read_labelmap(path, table=table, with_seeds=False), as_rgb8(read_image(image_path))
+            truth, image = read_labelmap(path, table=table, with_seeds=False), read_rgb8(image_path)
         except HybridSegError:
             return None
         samples.append(take_sample(image, lut_ignored[remap(truth.require_table(path), classes)[truth.labels]]))

@@ -32,7 +32,7 @@ from hybridseg.hybrid.tileplan import (
     warn_of_shares,
 )
 from hybridseg.io.atomic import check_nothing_lost, check_replaceable, publish_folder
-from hybridseg.io.images import as_rgb8, describe_image, read_image, read_valid, write_image
+from hybridseg.io.images import describe_image, read_rgb8, read_valid, write_image
 from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.locks import lock_output, remove_leftovers
@@ -325,7 +325,7 @@ def _write_tiles(pool: Any, plan: TilePlan, partial_dir: Path, progress: Progres
         if not keep.any():
             continue
         try:
-            pixels = as_rgb8(read_image(image.pair.image_path))
+            pixels = read_rgb8(image.pair.image_path)
         except HybridSegError as error:
             keep[:] = False
             problems.append(Problem.of(image.pair.image_path, error))

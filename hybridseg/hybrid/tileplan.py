@@ -13,6 +13,7 @@ import numpy as np
 from hybridseg.classes import ClassTable, name_folders, remap
 from hybridseg.draw import count_share, shuffle_names
 from hybridseg.hybrid.tilefolder import CLASSES_NAME
+from hybridseg.io.labelled import describe_lone_class
 from hybridseg.io.pairing import MANIFEST_NAME, Pair, image_stem
 from hybridseg.options import Span, check_options, option
 
@@ -91,6 +92,8 @@ def warn_of_shares(counts: Sequence[ClassCount], options: RetileOptions) -> list
         if of_pixels >= _MUCH and of_windows < of_pixels / _TIMES_FEWER:
             found = f"{100 * of_windows:.2f} % of the pure windows" if count.n_found else "no window is pure"
             lines.append(f"{count.name} is {100 * of_pixels:.1f} % of the labelled pixels but {found}")
+    if lone := describe_lone_class({count.name: count.n_pixels for count in counts}):
+        return [lone]
     if lines:
         these = "these classes" if len(lines) > 1 else "this class"
         lines.append(

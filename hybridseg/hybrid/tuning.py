@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable
+from hybridseg.classes import VOID, ClassTable, match_names, remap
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import (
@@ -30,7 +30,7 @@ from hybridseg.errors import (
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.segmentation import HybridOptions, reduce_image, refine_votes, vote_on_tiles
 from hybridseg.hybrid.votes import TileVotes
-from hybridseg.io.images import as_rgb8, load_image
+from hybridseg.io.images import load_image
 from hybridseg.io.jsonfiles import holds_keys, read_json_object
 from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
@@ -108,13 +108,17 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class TuneResult:
-    """Every trial, the best one, and the file that `semseg` reads."""
+    """Every trial, the best one, and the file that `semseg` reads.
+
+    `unknown` are the classes of the label maps that the model lacks: no CRF finds them, so their pixels do not count.
+    """
 
     trials: tuple[Trial, ...]
     best: Trial
     verdict: Verdict | None
     path: Path
     problems: tuple[Problem, ...]
+    unknown: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<TuneResult: {self._describe()}{count_problems(self.problems)}>"
@@ -137,6 +141,7 @@ class _Example:
     truth: np.ndarray
     shape: tuple[int, int]
     """Rows and columns at its full size."""
+    unknown: tuple[str, ...]
 
 
 def tune_crf(
@@ -202,7 +207,8 @@ def tune_crf(
         verdict = judge(best.images, floors={"the tiles alone": trials[0].confusion.accuracy})
         record = _make_record(classifier, settings, best, trials, len(examples))
         write_json(path, {**record, "verdict": verdict.to_record() if verdict else None})
-        return TuneResult(tuple(trials), best, verdict, path, tuple(problems))
+        unknown = dict.fromkeys(name for example in examples for name in example.unknown)
+        return TuneResult(tuple(trials), best, verdict, path, tuple(problems), tuple(unknown))
 
 
 def read_tuning(model_paths: Sequence[Path]) -> HybridOptions | None:
@@ -238,13 +244,15 @@ def read_tuning(model_paths: Sequence[Path]) -> HybridOptions | None:
 
 def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions, table: ClassTable | None) -> _Example:
     labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
-    labelmap.require_table(pair.labels_path)
+    own, known = labelmap.require_table(pair.labels_path), classifier.table
+    with located(pair.labels_path):
+        unknown, _ = match_names(own.names, known.names, first_is="the label map", second_is="the model")
     image = load_image(pair.image_path)
-    truth = fit_labels(labelmap.labels_as(classifier.table), pair.labels_path, image.info, image.valid)
-    pixels = as_rgb8(image.pixels)
+    truth = fit_labels(remap(own, known, drop=True)[labelmap.labels], pair.labels_path, image.info, image.valid)
+    pixels = image.as_rgb8()
     votes, _ = vote_on_tiles(pixels, classifier, options=start, valid=image.valid)
     small = reduce_image(pixels, start.scale_for(image.info.shape, classifier.tile_size))
-    return _Example(small, votes, resize_nearest(truth, small.shape[:2]), image.info.shape)
+    return _Example(small, votes, resize_nearest(truth, small.shape[:2]), image.info.shape, unknown)
 
 
 def _measure_shares(confusion: Confusion) -> np.ndarray:

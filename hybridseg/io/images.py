@@ -106,6 +106,11 @@ class LoadedImage:
         """Return the pixels that a network is trained on: filled, and without the band of the transparency."""
         return np.ascontiguousarray(self.filled().pixels[..., : self.info.n_colors])
 
+    def as_rgb8(self, *, step: int = 1) -> np.ndarray:
+        """Return every `step`-th row and column as 8-bit RGB, see `as_rgb8`."""
+        valid = None if self.valid is None else self.valid[::step, ::step]
+        return as_rgb8(self.pixels[::step, ::step], valid=valid)
+
 
 def describe_image(path: str | os.PathLike[str]) -> ImageInfo:
     """Read the header of an image, without decoding it.
@@ -161,6 +166,11 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     check_path(path)
     with open_raster(path) as dataset:
         return _decode(_read_header(Path(path), dataset), dataset)
+
+
+def read_rgb8(path: str | os.PathLike[str]) -> np.ndarray:
+    """Return an image as 8-bit RGB, see `as_rgb8`."""
+    return load_image(path).as_rgb8()
 
 
 def read_valid(path: str | os.PathLike[str]) -> np.ndarray | None:
@@ -259,7 +269,9 @@ def encode_image(image: np.ndarray, *, suffix: str, quality: int = 95) -> bytes:
     return iio.imwrite("<bytes>", image, extension=suffix, plugin="pillow", **settings)
 
 
-def as_rgb8(image: np.ndarray, *, levels: tuple[float, float] | None = None) -> np.ndarray:
+def as_rgb8(
+    image: np.ndarray, *, valid: np.ndarray | None = None, levels: tuple[float, float] | None = None
+) -> np.ndarray:
     """Return any image as 8-bit RGB, the form of pictures and tiles.
 
     Parameters
@@ -268,6 +280,8 @@ def as_rgb8(image: np.ndarray, *, levels: tuple[float, float] | None = None) -> 
         (rows, cols, bands) of any real type. One band (or one and alpha) is shown as grey; of more, the
         first three are taken. Wider types than bytes are stretched between their 1st and 99th percentile,
         the same for all bands, so that colours keep their balance.
+    valid : numpy.ndarray or None
+        (rows, cols) bool: the pixels of which these are the percentiles; None: all.
     levels : (float, float) or None
         The values that become black and white instead, from `measure_levels`: for a part of an image.
 
@@ -282,7 +296,7 @@ def as_rgb8(image: np.ndarray, *, levels: tuple[float, float] | None = None) -> 
     [[0, 255]]
     """
     bands = image[..., : 3 if image.shape[2] >= 3 else 1]
-    shown = bands if bands.dtype == np.uint8 else _stretch(bands, *(levels or measure_levels(image)))
+    shown = bands if bands.dtype == np.uint8 else _stretch(bands, *(levels or measure_levels(image, valid)))
     return np.ascontiguousarray(shown if shown.shape[2] == 3 else shown.repeat(3, axis=2))
 
 
@@ -310,12 +324,16 @@ def sample_step(shape: tuple[int, ...]) -> int:
     return max(1, int(np.sqrt(shape[0] * shape[1] / 1e6)))
 
 
-def measure_levels(image: np.ndarray) -> tuple[float, float]:
-    """Return the 1st and 99th percentile of the bands of an image, (rows, cols, bands), that are shown."""
+def measure_levels(image: np.ndarray, valid: np.ndarray | None = None) -> tuple[float, float]:
+    """Return the 1st and 99th percentile of the bands of an image, (rows, cols, bands), that are shown.
+
+    Only of the pixels that are valid: a nodata value such as -9999 would make all others white.
+    """
     bands = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
     # A sample of the pixels is enough.
     step = sample_step(bands.shape)
-    sample = bands[::step, ::step].astype(np.float32)
+    sample = bands[::step, ::step]
+    sample = (sample if valid is None else sample[valid[::step, ::step]]).astype(np.float32)
     sample = sample[np.isfinite(sample)]
     low, high = np.percentile(sample, (1, 99)) if sample.size else (0.0, 1.0)
     return float(low), float(high)

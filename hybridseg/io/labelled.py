@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,10 @@ from hybridseg.errors import BadInput
 from hybridseg.io.images import ImageInfo, LoadedImage, load_image
 from hybridseg.io.pairing import Pair
 from hybridseg.markup import count_of
+
+# How masks of 0 and 255 get class ids, where 255 would count as no class.
+MAKE_IDS = "hybridseg convert MASKS --images PHOTOS --labels FILE --threshold 128"
+IF_WHITE = f"if the masks are of 0 and 255, first make class ids of them: {MAKE_IDS}"
 
 ReadLabels = Callable[[Path], np.ndarray]
 """Reads a label map as (rows, cols) uint8 ids of the classes that are wanted."""
@@ -87,3 +91,17 @@ this very image
         f"{where} has {shape[0]} x {shape[1]} pixels, but {info.path.name} has {info.rows} x {info.cols}{turned}; "
         f"{advice}"
     )
+
+
+def describe_lone_class(counts: Mapping[str, int]) -> str:
+    """Say that masks show one class of several alone, and what may be the cause; empty where they show more.
+
+    Examples
+    --------
+    >>> describe_lone_class({"land": 9, "water": 0})[:45]
+    "no mask shows a class other than 'land'; 255 "
+    """
+    shown = [name for name, n in counts.items() if n]
+    if len(shown) != 1 or len(counts) == 1:
+        return ""
+    return f"no mask shows a class other than '{shown[0]}'; 255 counts as no class: {IF_WHITE}"

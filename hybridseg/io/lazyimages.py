@@ -114,11 +114,16 @@ class LazyImage:
 
     def as_rgb8(self) -> LazyImage:
         """Return the image as `hybridseg.io.images.as_rgb8` shows it."""
-        if self.whole is not None or self[0:1, 0:1].dtype == np.uint8:
+        if self[0:1, 0:1].dtype == np.uint8:
             return self.see(as_rgb8, 3)
-        step = sample_step(self.shape)
-        sample = np.concatenate([self[rows][-rows.start % step :: step, ::step] for rows in self.list_rows()])
-        return self.see(partial(as_rgb8, levels=measure_levels(sample)), 3)
+        sample = np.concatenate([self._sample(rows) for rows in self.list_rows()])
+        return self.see(partial(as_rgb8, levels=measure_levels(sample[None])), 3)
+
+    def _sample(self, rows: slice) -> np.ndarray:
+        """Return a few pixels of some rows that hold a picture, (pixels, bands)."""
+        step, (pixels, valid) = sample_step(self.shape), self._cut(rows, slice(None))
+        few = slice(-rows.start % step, None, step), slice(None, None, step)
+        return pixels[few].reshape(-1, self.shape[2]) if valid is None else pixels[few][valid[few]]
 
     def fill(self) -> LazyImage:
         """Return the image with the mean of the other pixels in place of those without a picture.

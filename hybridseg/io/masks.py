@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.annotations.formats import find_json_tool
+from hybridseg.io.nameforms import compose
 from hybridseg.io.pairing import (
     JPEG_SUFFIXES,
     LABEL_SUFFIXES,
@@ -71,7 +72,7 @@ class Matches:
             fault = f"has no image in {where}" if where else "has no image beside it"
             if path.name in wanted and path.parent == (images_dir or path.parent):
                 wanted.remove(path.name)
-                fault += ", and a file cannot be its own image"
+                fault += ", and a file cannot be its own image (if it is one, give its label map, or the folder)"
             names = f"{', '.join(wanted)} ..."
             advice = f"looked for {names}" if where else f"put it there ({names}) or give --images DIR"
             found.append(Problem(str(path), f"{fault}; {advice}"))
@@ -315,7 +316,7 @@ def find_best(
     orphans = []
     for path in paths:
         stem = find_owner(path, stems)
-        kind = _find_kind(path, stem)
+        kind = _find_kind(path, is_same=compose(path.stem) == compose(stem))
         if kind not in order and path not in named:
             continue
         if stem in stems:
@@ -325,18 +326,18 @@ def find_best(
     return {stem: ranks[min(ranks)] for stem, ranks in ranked.items()}, orphans
 
 
-def _find_kind(path: Path, stem: str) -> str:
-    """Return which kind of labels of an image a file is by its name; "" for what is none."""
+def _find_kind(path: Path, *, is_same: bool) -> str:
+    """Return which kind of labels a file is by its name, which may be that of the image; "" for what is none."""
     suffix, kind, words = path.suffix.lower(), result_kind(path), find_mask_words(path.stem)
     if suffix not in LABEL_SUFFIXES or is_figure(path):
         return ""
     if suffix in (".json", ".npz"):
-        if path.stem == stem or (suffix == ".json" and words and kind in (None, "label")):
+        if is_same or (suffix == ".json" and words and kind in (None, "label")):
             return "areas"
         return "strokes" if kind == "doodles" else "person" if suffix == ".npz" else ""
     if suffix in JPEG_SUFFIXES:
         return "" if kind in MACHINE_KINDS else "jpeg"
-    if path.stem == stem:
+    if is_same:
         return "mat" if suffix == ".mat" else "plain"
     if kind in MACHINE_KINDS:
         is_copy = path.stem.endswith(("_label", f"_{PREDSEG}", f"_{PREDSEG_CRF}"))

@@ -17,6 +17,7 @@ from hybridseg.io.geotiffs import COPIED_SUFFIXES
 from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 from hybridseg.io.locks import is_in_leftover
+from hybridseg.io.nameforms import compose, list_forms
 from hybridseg.io.rasters import IMAGE_SUFFIXES
 from hybridseg.io.sources import as_source, describe_source, is_remote, name_for_gdal, needs_copy
 from hybridseg.io.textfiles import read_lines
@@ -147,11 +148,12 @@ def _is_photo(path: Path) -> bool:
 def _leave_masks_out(paths: Iterable[Path]) -> list[Path]:
     """Leave out what is a mask of another of these: ``a_mask.png``, or ``a.png`` where ``a.jpg`` is the photo."""
     paths = list(paths)
-    names: dict[tuple[Path, str], list[Path]] = {(path.parent, path.stem): [] for path in paths}
-    for path in paths:
-        stem = path.stem if path.suffix.lower() in JPEG_SUFFIXES else strip_mask_word(path.stem)
-        if stem == path.stem or (path.parent, stem) not in names:
-            names[path.parent, path.stem].append(path)
+    stems = {path: compose(path.stem) for path in paths}
+    names: dict[tuple[Path, str], list[Path]] = {(path.parent, stem): [] for path, stem in stems.items()}
+    for path, own in stems.items():
+        stem = own if path.suffix.lower() in JPEG_SUFFIXES else strip_mask_word(own)
+        if stem == own or (path.parent, stem) not in names:
+            names[path.parent, own].append(path)
     photos: set[Path] = set()
     for group in names.values():
         ranks = [rank_photo(path) if len(group) > 1 else 0 for path in group]
@@ -320,10 +322,15 @@ def find_owner(path: Path, stems: Container[str]) -> str:
         # Doodler adds the name of the person.
         parts = path.stem.split("_")
         joined = ("_".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
-        return next((stem for stem in joined if stem in stems), path.stem)
+        return _find_first(joined, stems) or path.stem
     stripped = strip_mask_word(path.stem)
     candidates = (path.stem, stripped, image_stem(path))
-    return next((stem for stem in candidates if stem in stems), candidates[1 if result_kind(path) is None else 2])
+    return _find_first(candidates, stems) or candidates[1 if result_kind(path) is None else 2]
+
+
+def _find_first(names: Iterable[str], stems: Container[str]) -> str | None:
+    """Return the first of these names that an image has, in the Unicode form of the image."""
+    return next((form for name in names for form in list_forms(name) if form in stems), None)
 
 
 def strip_mask_word(stem: str) -> str:

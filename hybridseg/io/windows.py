@@ -16,7 +16,7 @@ from hybridseg.errors import BadInput
 from hybridseg.io.images import ImageInfo, as_rgb8, describe_image, load_image, measure_levels, read_valid
 from hybridseg.io.lazyimages import MAX_DECODED_PIXELS, can_read_parts
 from hybridseg.io.pictures import open_picture
-from hybridseg.io.rasters import check_pixel_count, open_raster
+from hybridseg.io.rasters import check_pixel_count, open_raster, read_gaps
 from hybridseg.resample import reduce_shape, shrink_image
 
 _OVERVIEW_SIDE = 4096
@@ -89,7 +89,7 @@ def open_windows(path: str | os.PathLike[str], *, bands: tuple[int, int, int] | 
         return ImageWindows(info.path, info, cache(source.find_valid), source.read, further)
     image = load_image(path).filled(in_place=True)
     pixels = image.pixels if bands is None else image.pixels[..., [band - 1 for band in bands]]
-    valid, pyramid = image.valid, _Pyramid([as_rgb8(pixels)])
+    valid, pyramid = image.valid, _Pyramid([as_rgb8(pixels, valid=image.valid)])
     return ImageWindows(info.path, info, lambda: valid, pyramid.read, further)
 
 
@@ -119,7 +119,8 @@ def read_small(path: str | os.PathLike[str], side: int) -> np.ndarray:
             upright = ImageOps.exif_transpose(picture)
             return np.asarray(upright.convert("RGB").resize(shape[::-1], reducing_gap=2.0))
     if can_read_parts(info):
-        return as_rgb8(_LargeRaster(info, None).decode(slice(0, info.rows), slice(0, info.cols), shape))
+        raster = _LargeRaster(info, None)
+        return as_rgb8(raster.decode(slice(0, info.rows), slice(0, info.cols), shape), valid=raster.find_valid(shape))
     return open_windows(path).read(slice(0, info.rows), slice(0, info.cols), shape)
 
 
@@ -207,16 +208,19 @@ class _LargeRaster:
             return self._overview.read(_reduce(rows, level, size[0]), _reduce(cols, level, size[1]), shape)
         return as_rgb8(self.decode(rows, cols, shape), levels=self._black_and_white)
 
-    def find_valid(self) -> np.ndarray | None:
-        """Read the valid mask."""
-        return read_valid(self._info.path)
+    def find_valid(self, shape: tuple[int, int] | None = None) -> np.ndarray | None:
+        """Read the valid mask, thinned out to a shape."""
+        if shape is None:
+            return read_valid(self._info.path)
+        with open_raster(self._info.path) as dataset:
+            return read_gaps(dataset, shape=shape)
 
     def _read_overview(self) -> _Pyramid:
         shape = -(-self._info.rows >> self._level), -(-self._info.cols >> self._level)
         image = self.decode(slice(0, self._info.rows), slice(0, self._info.cols), shape)
         if image.dtype != np.uint8:
             # Measured once, so that all parts have the same brightness.
-            self._black_and_white = measure_levels(image)
+            self._black_and_white = measure_levels(image, self.find_valid(shape))
         return _Pyramid([as_rgb8(image, levels=self._black_and_white)])
 
     def decode(self, rows: slice, cols: slice, shape: tuple[int, int]) -> np.ndarray:

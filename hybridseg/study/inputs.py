@@ -257,6 +257,8 @@ def _review(
     passed = () if "fcn" in options.methods else ONLY_NETWORKS
     faults = [fault for fault in find_faults(known) if fault.breaks and fault.kind not in passed]
     _refuse([problem for fault in faults for problem in fault.problems], len(photos))
+    if lone := next((fault for fault in faults if fault.kind == "one class"), None):
+        raise BadInput(f"{masks[0].parent}: {lone}")
     return known
 
 

@@ -13,7 +13,7 @@ from hybridseg.classes import ClassTable, color_labels
 from hybridseg.data.reviewpage import tell_faults
 from hybridseg.evaluation.errorpanels import pick_extremes
 from hybridseg.figures import draw_calibration
-from hybridseg.io.images import as_rgb8, encode_image, read_image
+from hybridseg.io.images import encode_image, read_rgb8
 from hybridseg.markup import count_of, spell_command
 from hybridseg.models.cards import combine_fingerprint, hash_file, list_versions
 from hybridseg.page import Picture, Section, Strip, Table, embed_picture, write_page
@@ -153,7 +153,7 @@ def _show_extremes(method: MethodFindings, table: ClassTable) -> Section:
 
 def _draw_strip(title: str, photo: PhotoResult, table: ClassTable) -> tuple[Strip, Legend]:
     """Draw image, mask, result and errors of a photo, with their legend; without a mask image and result alone."""
-    image = as_rgb8(read_image(photo.image_path))
+    image = read_rgb8(photo.image_path)
     shape = shrink_to(image.shape[:2], _PICTURE_PIXELS)
     if photo.truth_path is None:
         result = resize_nearest(read_result(photo, table), shape)

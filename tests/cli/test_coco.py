@@ -1,9 +1,11 @@
 """COCO files, there and back, as a user works with them: what is printed, and what the next commands make of it."""
 
 import json
+from unicodedata import normalize
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hybridseg.dense.datasets import open_folders
 from hybridseg.io.images import write_image
@@ -109,6 +111,28 @@ def test_there_and_back(run, houses):
     for path in sorted((houses / "first" / "train").glob("*_label.png")):
         first, second = read_labelmap(path), read_labelmap(houses / "second" / "train" / path.name)
         assert np.array_equal(first.labels, second.labels) and first.table == second.table
+
+
+def test_names_that_macos_has_written(run, houses):
+    (houses / "photos" / "p3.png").rename(houses / "photos" / normalize("NFC", "küste.png"))
+    record = (houses / "set.json").read_text().replace("p3.png", normalize("NFD", "küste.png"))
+    (houses / "set.json").write_text(record, encoding="utf-8")
+    words = ("--images", houses / "photos", "--out", houses / "out")
+    assert run("coco", "import", houses / "set.json", *words).exit_code == 0
+    words = ("--images", houses / "photos", "--to", "png", "--out", houses / "maps")
+    result = run("convert", houses / "set.json", *words)
+    assert result.exit_code == 0 and len(list((houses / "maps").glob("*.png"))) == 10
+
+
+def test_masks_in_black_and_white_are_told(run, houses):
+    (houses / "masks").mkdir()
+    white = np.full((64, 64), 255, np.uint8)
+    white[:9] = 0
+    Image.fromarray(white).save(houses / "masks" / "p3.png")
+    (houses / "two.txt").write_text("land\nwater\n")
+    words = ("--masks", houses / "masks", "--labels", houses / "two.txt", "--out", houses / "white.json")
+    result = run("coco", "export", houses / "photos", *words)
+    assert result.exit_code == 0 and "no mask shows a class other than 'land'; " in result.stderr
 
 
 def test_results_of_a_network_are_exported_by_name(run, houses):

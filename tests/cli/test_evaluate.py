@@ -71,3 +71,9 @@ def test_eval_pixels_names_what_the_means_leave_out(run, tmp_path, make_pair, ta
     assert "not in the truth" in run("eval-pixels", tmp_path, "--ignore", "sand").stdout
     ignored = run("eval-pixels", tmp_path, "--ignore", "sand", "--ignore", "cliff").stdout
     assert "not in the truth" not in ignored and "No verdict: only 'water'" in ignored
+
+
+def test_eval_pixels_says_what_to_do_with_masks_in_black_and_white(run, tmp_path, make_pair, table, quick_panels):
+    make_pair(tmp_path, "a", [[0, 0, 0, 255]])
+    write_labelmap(tmp_path / "a_ares_96.mat", LabelMap(np.array([[0, 0, 2, 1]], np.uint8), table))
+    assert "first make class ids of them: hybridseg convert" in run("eval-pixels", tmp_path).stdout

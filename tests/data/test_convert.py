@@ -274,7 +274,7 @@ def test_ids_that_may_be_two_classes_are_told(photos, save, table):
     masks = save("a_ids.png")
     Image.fromarray(np.where(LABELS == 1, 255, 0).astype(np.uint8)).save(masks / "a.png")
     result = convert_masks([masks], images_dir=photos, table=table)
-    assert "if these are two classes, give --threshold 127" in result.written[0].notes[0]
+    assert "if these are two classes, give --threshold 128" in result.written[0].notes[0]
 
 
 @pytest.mark.parametrize("to, ending", [("labelme", ".json"), ("doodler", ".npz"), ("gpkg", ".gpkg")])

@@ -253,7 +253,8 @@ def test_a_photo_is_no_truth(tmp_path):
     save(tmp_path, "p_ares_96.mat", TRUTH)
     write_image(tmp_path / "p.png", np.zeros((2, 4, 3), np.uint8))
     pairs, [problem] = find_result_pairs(tmp_path)
-    assert pairs == [] and "has no manual label map (p_mres.mat, .png, _mask.png ...)" in problem.message
+    message = "has no manual label map (p_mres.mat, .png, _mask.png ...); say where it is: --images DIR, or --masks DIR"
+    assert pairs == [] and problem.message == message
 
 
 def test_a_map_of_ids_without_a_photo_is_the_truth(tmp_path):

@@ -1,4 +1,5 @@
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -385,6 +386,14 @@ def test_a_class_that_purity_shuts_out_is_told(tmp_path, make_pair):
     assert result.warnings[0] == "sand is 25.0 % of the labelled pixels but no window is pure"
     assert len(result.warnings) == 2 and "(-t)" in result.warnings[1] and "hybridseg fcn" in result.warnings[1]
     assert cut(tmp_path, RetileOptions(tile_size=8, purity=0.7), tiles_dir=tmp_path / "b").warnings == ()
+
+
+def test_masks_in_black_and_white_are_told(checkered):
+    """255 is void: without a word, all of a photo was 'land'."""
+    (checkered / "a_mres.mat").unlink()
+    Image.fromarray(np.repeat(np.uint8([255, 0, 0]), 8)[None].repeat(16, axis=0)).save(checkered / "a_mask.png")
+    told = "no mask shows a class other than 'land'; .*hybridseg convert MASKS .* --threshold 128"
+    assert re.fullmatch(told, *cut(checkered, table=ClassTable.from_names(["land", "water"])).warnings)
 
 
 def test_void_is_no_labelled_pixel(tmp_path, make_pair):

@@ -98,8 +98,21 @@ def test_label_maps_without_a_class_of_the_model_show_both_lists(pairs, classifi
         write_labelmap(
             pair.labels_path, LabelMap(np.zeros((4, 4), np.uint8), ClassTable.from_names(["eau", "falaise"]))
         )
-    with pytest.raises(MissingInput, match="the label map has eau, falaise; the list in use has cliff, veg, water"):
+    with pytest.raises(MissingInput, match="the label map has eau, falaise; the model has cliff, veg, water"):
         tune_crf(pairs, classifier, start=START)
+
+
+def test_classes_that_the_model_has_no_tiles_of_do_not_count(pairs, classifier):
+    """`retrain` leaves such classes out, and the advice was to add them to the class list of the model."""
+    plain = tune_crf(pairs, classifier, start=START, options=TuneOptions(n_trials=1))
+    for pair in pairs:
+        labels = read_labelmap(pair.labels_path).labels.copy()
+        labels[:5] = 2
+        table = ClassTable.from_names(["water", "cliff", "swash"])
+        write_labelmap(pair.labels_path, LabelMap(labels, table))
+    result = tune_crf(pairs, classifier, start=START, options=TuneOptions(n_trials=1))
+    assert plain.unknown == () and result.unknown == ("swash",) and not result.problems
+    assert result.best.confusion.n_pixels == plain.best.confusion.n_pixels - 2 * 5 * 64
 
 
 def test_pixels_without_a_picture_do_not_count(pairs, classifier):

@@ -20,6 +20,7 @@ from hybridseg.io.images import (
     load_image,
     measure_levels,
     read_image,
+    read_rgb8,
     read_valid,
     write_image,
 )
@@ -338,6 +339,16 @@ def test_one_bright_pixel_in_a_hundred_does_not_darken_the_picture():
     image[0, :10] = 60_000
     low, high = measure_levels(image)
     assert (low, high) == (1000, 2000)
+
+
+@pytest.mark.parametrize("nodata", [-9999, 30_000])
+def test_what_is_no_data_does_not_darken_the_picture(tmp_path, nodata):
+    """-9999 in every second column made all else white, and every tile of one class."""
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.int16)
+    seen = as_rgb8(image[:, 1::2])
+    image[:, ::2] = nodata
+    save_tiff(tmp_path / "a.tif", image, nodata=nodata)
+    assert np.array_equal(read_rgb8(tmp_path / "a.tif")[:, 1::2], seen)
 
 
 def test_damaged_exif_and_profiles_are_no_tracebacks(tmp_path, picture):

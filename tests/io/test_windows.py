@@ -77,6 +77,19 @@ def test_parts_of_deep_rasters_are_shown_alike(tmp_path, monkeypatch):
     assert (opened.read(slice(0, 200), slice(0, 300), (200, 300)) == as_rgb8(read_image(tmp_path / "a.tif"))).all()
 
 
+@pytest.mark.parametrize("is_large", [True, False])
+def test_what_is_no_data_does_not_change_the_brightness(tmp_path, monkeypatch, is_large):
+    image = np.random.default_rng(0).integers(0, 256, (200, 300, 3)).astype(np.int16)
+    seen = as_rgb8(image[:, 100:])
+    image[:, :100] = -9999
+    write_tiff(tmp_path / "a.tif", image, nodata=-9999)
+    if is_large:
+        monkeypatch.setattr(windows, "MAX_DECODED_PIXELS", 1000)
+    shown = windows.open_windows(tmp_path / "a.tif").read(slice(0, 200), slice(100, 300), (200, 200))
+    assert np.array_equal(shown, seen)
+    assert abs(windows.read_small(tmp_path / "a.tif", 30)[:, 11:].mean() - seen.mean()) < 5
+
+
 def test_where_there_is_no_picture(tmp_path, monkeypatch):
     image = np.full((60, 80, 1), 50, np.uint8)
     image[:, 70:] = 0

@@ -200,6 +200,7 @@ READERS = tuple(
         ("io.images.describe_image", PICTURES, images.describe_image),
         ("io.images.load_image", PICTURES, images.load_image, {"share": 2}),
         ("io.images.read_image", PICTURES, images.read_image),
+        ("io.images.read_rgb8", PICTURES, images.read_rgb8, {"share": 2}),
         ("io.images.read_valid", PICTURES, images.read_valid),
         ("io.windows.open_windows", PICTURES, open_window),
         ("io.windows.read_small", PICTURES, lambda path: windows.read_small(path, 8)),

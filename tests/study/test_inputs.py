@@ -62,6 +62,13 @@ def test_a_list_of_the_photos_for_testing(data):
         check(test_list=Path("test.txt"), group_by="^flight")
 
 
+def test_masks_in_black_and_white_are_refused(data):
+    for path in Path("masks").glob("*.png"):
+        Image.fromarray((np.asarray(Image.open(path)) == 0).astype(np.uint8) * 255).save(path)
+    with pytest.raises(BadInput, match=r"masks: the masks hold 0 and 255 alone, .*make 255 a class of its own"):
+        check(tile_size=32)
+
+
 def test_what_would_be_ignored_is_refused(data):
     with pytest.raises(BadInput, match="--epochs is for the training of fcn"):
         check(epochs=3)

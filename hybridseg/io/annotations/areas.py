@@ -17,7 +17,7 @@ from hybridseg.classes import hex_color
 from hybridseg.io.annotations.cocoareas import write_coco
 from hybridseg.io.annotations.outlines import Ring, join_rings, trace_regions
 from hybridseg.io.atomic import atomic_path, write_text
-from hybridseg.io.images import as_rgb8, describe_image, load_image
+from hybridseg.io.images import describe_image, load_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 
@@ -89,7 +89,7 @@ def write_doodler(path: str | os.PathLike[str], labelmap: LabelMap, image_path: 
     table, labels = labelmap.require_table(path), labelmap.labels
     doodles = np.zeros_like(labels) if labelmap.seeds is None else labelmap.seeds
     one_hot = (labels[..., None] == np.arange(len(table), dtype=labels.dtype)).view(np.uint8)
-    image = as_rgb8(load_image(image_path).filled().pixels)
+    image = load_image(image_path).filled().as_rgb8()
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, image=image, label=one_hot, doodles=doodles, classes=np.array(table.names))
 

@@ -17,6 +17,7 @@ from hybridseg.io.annotations.doodles import Point, Stroke
 from hybridseg.io.annotations.items import Annotations, Item, check_drawn_size, find_class
 from hybridseg.io.annotations.runlengths import Rle, parse_rle, parse_size
 from hybridseg.io.jsonfiles import parse_number
+from hybridseg.io.nameforms import compose
 
 Id = int | str
 
@@ -110,8 +111,8 @@ class CocoFile:
         by_name: dict[str, list[CocoImage]] = defaultdict(list)
         by_stem: dict[str, list[CocoImage]] = defaultdict(list)
         for image in self.images:
-            by_name[image.name].append(image)
-            by_stem[_cut_suffix(image.name)].append(image)
+            by_name[compose(image.name)].append(image)
+            by_stem[_cut_suffix(compose(image.name))].append(image)
         return by_name, by_stem
 
     def has_any(self, image: CocoImage, categories: Container[Id]) -> bool:
@@ -127,7 +128,8 @@ class CocoFile:
             When there is no such image or more than one.
         """
         by_name, by_stem = self._by_name
-        found = by_name.get(wanted) or by_stem.get(_cut_suffix(wanted)) or []
+        name = compose(wanted)
+        found = by_name.get(name) or by_stem.get(_cut_suffix(name)) or []
         if len(found) > 1:
             names = join_names(image.file_name for image in found)
             raise BadInput(f"{wanted} could be any of {names}; take all but one out")
