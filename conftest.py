@@ -65,4 +65,4 @@ def pytest_collection_finish(session):
     """Look for garbage less often: thousands of tests and all of TensorFlow are none, and are looked at each time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(2000, 10, 30)
+    gc.set_threshold(10_000, 10, 30)

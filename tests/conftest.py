@@ -42,6 +42,14 @@ def _cache_of_tests(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _files_need_not_last():
+    """Do not wait for the disk, as thousands of writes would: no file of a test must survive a power failure."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _trials_at_once():
     """Try models in this process: another takes seconds to start. `apart` tries them as users do."""
 

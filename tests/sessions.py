@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import numpy as np
@@ -35,16 +36,20 @@ def near():
     return NEAR
 
 
-@pytest.fixture
-def photos(tmp_path):
-    """Two photos of 60 x 90 pixels, dark to the left of column 45 and bright to its right."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
+@pytest.fixture(scope="session")
+def _photo_originals(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("session")
     for i, name in enumerate(("a.png", "b.png")):
         image = np.random.default_rng(i).integers(20, 40, (60, 90, 3)).astype(np.uint8)
         image[:, 45:] += 180
         write_image(folder / name, image)
     return folder
+
+
+@pytest.fixture
+def photos(_photo_originals, tmp_path):
+    """Two photos of 60 x 90 pixels, dark to the left of column 45 and bright to its right."""
+    return shutil.copytree(_photo_originals, tmp_path / "photos")
 
 
 @pytest.fixture

@@ -144,6 +144,7 @@ def test_the_arrows_of_a_network_join_its_boxes(tmp_path):
         assert np.diff(places).max() < 10, "from the box of the skip to that which it joins there is a dashed line"
 
 
+@pytest.mark.slow
 def test_the_settings_of_a_user_for_matplotlib_do_not_matter(tmp_path):
     curves = {"loss": ([3.0, 2.0], [None, None]), "IoU": ([0.1, 0.2], [0.1, 0.2])}
     draw_learning_curve(tmp_path / "a.png", [1, 2], curves)

@@ -64,7 +64,9 @@ def refuse(path, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["uint16", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("uint8", "float32", "float64"))]
+)
 @pytest.mark.parametrize(("driver", "options"), KINDS)
 def test_the_copy_is_what_the_same_pixels_are_as_geotiff(tmp_path, driver, options, dtype, monkeypatch):
     monkeypatch.setattr(geotiffs, "_PART_BYTES", 1)

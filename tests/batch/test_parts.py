@@ -95,7 +95,9 @@ def test_other_processes_write_the_same(mosaic, job, expected):
     assert read_results(job) == expected, "and nothing is left of the windows"
 
 
-@pytest.mark.parametrize("n_most", [1, 7, 17, N_WINDOWS - 1])
+@pytest.mark.parametrize(
+    "n_most", [7, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 17, N_WINDOWS - 1))]
+)
 def test_a_run_that_was_stopped_goes_on_with_the_windows_that_are_missing(mosaic, job, expected, here, n_most):
     here.n_most = n_most
     with pytest.raises(KeyboardInterrupt):
@@ -196,7 +198,7 @@ def test_whatever_is_made_of_the_windows(mosaic, job, here, options, smoothing):
     assert read_results(job) == read_results(serial)
 
 
-@pytest.mark.parametrize("smoothing", [{}, {"radius": 2}])
+@pytest.mark.parametrize("smoothing", [pytest.param({}, marks=pytest.mark.slow), {"radius": 2}])
 def test_networks_that_vote_share_windows_and_are_compared(mosaic, job, here, smoothing, monkeypatch):
     networks = [LoggedDense(job.model_paths[0], job.log), FakeDense(order=(0, 2, 1))]
     monkeypatch.setattr(WindowJob, "load", lambda _: networks)

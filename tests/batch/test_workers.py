@@ -76,6 +76,7 @@ def die(*_):
     os._exit(9)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_while_it_starts_in_the_place_of_another_stops_nothing(tmp_path, monkeypatch):
     start, starters = workers._Worker._start, [workers._start_worker, die, workers._start_worker]
 
@@ -188,6 +189,7 @@ def test_a_second_ctrl_c_ends_what_has_begun(launch, tmp_path):
     assert out == "" and err.rstrip().endswith("KeyboardInterrupt") and "leaked" not in err
 
 
+@pytest.mark.slow
 def test_a_script_that_starts_processes_when_it_is_imported_is_told_so(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

@@ -77,6 +77,7 @@ def scene(photos):
     return photos / "scene.tif"
 
 
+@pytest.mark.slow
 def test_whatever_is_missing_of_what_was_written_is_made_again(run, scene, words, tmp_path):
     out = tmp_path / "out"
     run("segment", scene, *words)
@@ -92,7 +93,7 @@ def test_whatever_is_missing_of_what_was_written_is_made_again(run, scene, words
     assert "skipped: 1" in run("segment", scene, *words).output
 
 
-@pytest.mark.parametrize("is_early", [False, True])
+@pytest.mark.parametrize("is_early", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_what_lies_beside_a_label_map_goes_with_it(run, scene, words, tmp_path, is_early):
     """A style of the user's does not."""
     out, manifest = tmp_path / "out", tmp_path / "out" / MANIFEST_NAME

@@ -100,7 +100,7 @@ def one_thread(scene):
     return run_all_rounds(*scene, n_threads=1, n_iterations=3)
 
 
-@pytest.mark.parametrize("n_threads", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4, 16))])
+@pytest.mark.parametrize("n_threads", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3, 4, 16))])
 def test_threads(scene, one_thread, n_threads):
     """Any number of threads gives the same bits each time, and the labels of one; 16 are more than there are blocks."""
     image, priors = scene
@@ -186,7 +186,7 @@ def test_ctrl_c_ends_a_long_run(n_threads, launch):
             process.kill()
 
 
-@pytest.mark.parametrize("engine", ["native", "pydensecrf"])
+@pytest.mark.parametrize("engine", ["native", pytest.param("pydensecrf", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "n_calls", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(9, marks=pytest.mark.slow)]
 )

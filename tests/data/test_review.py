@@ -31,17 +31,26 @@ def save(labels, name):
     Image.fromarray(labels).save(RAW / f"train/masks/{name}.png")
 
 
+@pytest.fixture(scope="module")
+def _project_originals(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("review")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        (RAW / "train/masks").mkdir(parents=True)
+        for i in range(15):
+            image, labels = paint(i)
+            write_image(RAW / ("train/images" if i < 12 else "test/images") / f"p{i:02d}.png", image)
+            if i < 12:
+                save(labels, f"p{i:02d}")
+        (RAW / "labels.txt").write_text("water\nsand\ncliff\n")
+    return folder
+
+
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(_project_originals, tmp_path, monkeypatch):
     """The current folder, with a project of twelve photos for training and three for testing."""
+    shutil.copytree(_project_originals, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    (RAW / "train/masks").mkdir(parents=True)
-    for i in range(15):
-        image, labels = paint(i)
-        write_image(RAW / ("train/images" if i < 12 else "test/images") / f"p{i:02d}.png", image)
-        if i < 12:
-            save(labels, f"p{i:02d}")
-    (RAW / "labels.txt").write_text("water\nsand\ncliff\n")
     return tmp_path
 
 

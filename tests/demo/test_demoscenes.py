@@ -60,6 +60,7 @@ def read_scenes(folder):
             for path in folder.glob("scene_*.jpg")}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_whenever_it_is_stopped_each_scene_is_of_one_set_and_the_next_run_finishes(tmp_path, monkeypatch):
     """Before each file takes its place: how often that is, the last round tells."""
     monkeypatch.setattr(scene, "make_scene", functools.cache(scene.make_scene))

@@ -305,6 +305,7 @@ def test_numbered_checkpoints(whole):
     assert same_weights(weights_of(network), whole.weights[1])
 
 
+@pytest.mark.slow
 def test_runs_that_cannot_resume(train, folder):
     before = {path: path.read_bytes() for path in folder.rglob("*.*")}
     with pytest.raises(OutputExists, match=r"holds a training run; --resume .*, --overwrite"):
@@ -330,7 +331,8 @@ def test_a_damaged_checkpoint_starts_over(train, whole, folder, caplog):
     assert len(history) == 1 and same_weights(weights_of(network), whole.weights[0])
 
 
-@pytest.mark.parametrize(("frozen_epochs", "n_frozen"), [(1, 1), pytest.param(-1, 2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("frozen_epochs", "n_frozen"), [(1, 1), (-1, 2)])
 def test_the_encoder_is_trained_after_its_frozen_epochs(train, frozen_epochs, n_frozen):
     network = build_small()
     near, scores = network.get_layer("near"), network.get_layer("scores")

@@ -70,6 +70,7 @@ def test_a_network_of_another_kind(checkpoint, refused, tmp_path, changes, messa
     assert model.card.training == {}
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_used(refused, tmp_path):
     """They are refused before any work."""
     places = {"weights": tmp_path / "model.h5", "run_dir": tmp_path}
@@ -83,6 +84,7 @@ def test_files_that_cannot_be_used(refused, tmp_path):
         start_from(tmp_path / "bare.h5", make_model(tmp_path / "model.h5", network=refused))
 
 
+@pytest.mark.slow
 def test_a_network_of_another_command(checkpoint, refused, tmp_path):
     model = make_model(tmp_path / "model.h5", network=refused)
     card = DenseCard(Fcn8s(1, 3), model.card.table, (32, 32), Normalization("image"))

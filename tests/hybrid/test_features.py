@@ -68,9 +68,8 @@ def test_changed_new_and_removed_tiles_are_noticed(tiles):
     assert get(tiles, Counter()) == 3
 
 
-@pytest.mark.parametrize(
-    "name", ["features.npy", *(pytest.param(name, marks=pytest.mark.slow) for name in ("done.npy", "tiles.csv"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["features.npy", "done.npy", "tiles.csv"])
 def test_a_damaged_cache_is_made_anew(tiles, name):
     get(tiles, Counter())
     [path] = (tiles.parent / "cache").glob(f"*/{name}")

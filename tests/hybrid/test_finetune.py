@@ -65,6 +65,7 @@ def test_backbone_and_head_are_trained_together(tune):
     assert [epoch for epoch, _ in losses] == [1, 2, 3, 4, 5, 6] and losses[-1][1] < losses[0][1]
 
 
+@pytest.mark.slow
 def test_the_first_step_follows_the_gradient(tune):
     """Adam moves each weight by the learning rate, whatever the size of its gradient."""
     _, before, after = tune(epochs=1, learning_rate=0.001)

@@ -76,7 +76,7 @@ def test_ground_truth_lies_beside_the_copy_to_train_with(run):
     assert decided == {"b.png": None, "bitmap.tif": "accepted", "zipped.png": "mending"}
 
 
-@pytest.mark.parametrize("act", ["accept", "mend"])
+@pytest.mark.parametrize("act", ["accept", pytest.param("mend", marks=pytest.mark.slow)])
 def test_while_one_is_copied_the_list_is_shown(run, monkeypatch, act):
     judging = Judging(ReviewSession(run, fetch=True))
     copies, seen = judging.review.copies, []

@@ -156,7 +156,7 @@ def overfit(make_step):
     return train
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def save_network(tiny):
     """Write an untrained network as a training writes it, with the confusion of each photo as its scores."""
     from hybridseg.confusion import pool_confusions

@@ -127,7 +127,7 @@ def test_a_module_is_downloaded_once_and_unpacked_within_bounds(tf, tmp_path, mo
         archives[f"/{name}"] = (tmp_path / "m.tar.gz").read_bytes()
     monkeypatch.setattr(Modules, "archives", archives)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Modules) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         home = f"http://127.0.0.1:{server.server_port}"
         backbone = load_backbone(f"{home}/good")
         monkeypatch.setattr(Modules, "archives", {"/bomb": archives["/bomb"]})

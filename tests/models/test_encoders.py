@@ -38,7 +38,7 @@ def features_of(name, n_bands=3):
 
 @pytest.mark.usefixtures("small_encoders")
 @pytest.mark.parametrize("name", [
-    "mobilenet_v2", "vgg16", 
+    "vgg16", pytest.param("mobilenet_v2", marks=pytest.mark.slow),
     *(pytest.param(f"efficientnet_b{number}", marks=pytest.mark.slow) for number in range(8)),
 ])  # fmt: skip
 def test_features_of_five_strides(name):
@@ -60,8 +60,9 @@ def test_layers_that_were_fully_connected():
     assert ENCODERS["vgg16"].add_features(pixels)[32].name.startswith("block5_pool")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_encoders")
-@pytest.mark.parametrize("n_bands", [2, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_bands", [2, 5])
 def test_more_bands_enter_beside_those_of_a_photograph(n_bands):
     """At first only the bands of a photograph count, though the others can be trained, with the encoder or alone."""
     name, shape = "mobilenet_v2", (1, 32, 32, n_bands)

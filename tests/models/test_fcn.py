@@ -49,8 +49,9 @@ def write_vgg(path, *, naming="new", top=True, channels=CONVOLUTIONS):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_bands", "n_outputs", "backbone"), [
-    (1, 1, "mobilenet_v2"), pytest.param(4, 5, "vgg16", marks=pytest.mark.slow),
+    (1, 1, "mobilenet_v2"), (4, 5, "vgg16"),
 ])  # fmt: skip
 def test_every_shape_and_a_step_of_training(make_step, n_bands, n_outputs, backbone):
     network = Fcn8s(n_bands=n_bands, n_outputs=n_outputs, backbone=backbone, wide_channels=WIDE).build()

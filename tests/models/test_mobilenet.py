@@ -94,6 +94,7 @@ def test_two_models_have_the_same_names_and_features():
     np.testing.assert_allclose(first(pixels), second(pixels), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_frozen_backbone_has_nothing_to_train(backbone):
     assert len(backbone.weights) > 250 and backbone.trainable_weights == []
 

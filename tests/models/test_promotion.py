@@ -20,13 +20,19 @@ def choose(*places, by="mean_iou", on=None):
     return choose_best(find_models(places)[0], by=by, on=on)
 
 
-@pytest.fixture
-def runs(tmp_path, save_network):
-    """Three runs: the best one is the oldest."""
+@pytest.fixture(scope="module")
+def _run_originals(tmp_path_factory, save_network):
+    folder = tmp_path_factory.mktemp("runs")
     for i, (name, right) in enumerate((("old", 0.9), ("middle", 0.7), ("new", 0.8))):
-        path = save_network(tmp_path / f"runs/{name}/model.h5", right, runtime=name == "old")
+        path = save_network(folder / f"{name}/model.h5", right, runtime=name == "old")
         os.utime(path, (1_700_000_000 + i, 1_700_000_000 + i))
-    return tmp_path / "runs"
+    return folder
+
+
+@pytest.fixture
+def runs(_run_originals, tmp_path):
+    """Three runs: the best one is the oldest."""
+    return shutil.copytree(_run_originals, tmp_path / "runs")
 
 
 def test_the_best_wins_and_not_the_newest(runs):

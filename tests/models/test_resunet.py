@@ -12,8 +12,9 @@ def network():
     return ResUnet(n_bands=3, n_outputs=2, filters=2).build()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_bands", "n_outputs", "kernel_size", "upsample"), [
-    pytest.param(1, 1, (7, 7), "bilinear", marks=pytest.mark.slow), (4, 5, (3, 5), "transposed"),
+    (1, 1, (7, 7), "bilinear"), (4, 5, (3, 5), "transposed"),
 ])  # fmt: skip
 def test_every_shape_and_a_step_of_training(make_step, monkeypatch, n_bands, n_outputs, kernel_size, upsample):
     # Four levels are as good as six, and built in less time.

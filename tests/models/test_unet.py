@@ -83,7 +83,7 @@ def test_the_networks_of_image_segmentation_pytorch(widths, kernels):
 
 
 @pytest.mark.parametrize(("n_steps", "block", "upsample"), [
-    (1, "plain", "bilinear"), (2, "plain", "transposed"),
+    (1, "plain", "bilinear"), pytest.param(2, "plain", "transposed", marks=pytest.mark.slow),
     pytest.param(3, "residual", "bilinear", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_how_far_a_network_of_any_depth_sees(n_steps, block, upsample):

@@ -40,7 +40,7 @@ def test_shapes_and_dtypes() -> None:
     assert {scene.image.dtype, scene.labels.dtype, scene.seeds.dtype} == {np.dtype(np.uint8)}
 
 
-@pytest.mark.parametrize("seed", [2, 5])
+@pytest.mark.parametrize("seed", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_same_seed_gives_same_scene(seed: int) -> None:
     """A scene is a function of its seed and size."""
     again, first = make_scene(seed, rows=128, cols=192), small_scene(seed)
@@ -83,6 +83,7 @@ def test_a_small_scene_is_the_same_scene_in_small() -> None:
     assert np.mean(large == small_scene(7).labels) > 0.9
 
 
+@pytest.mark.slow
 def test_every_class_occurs_in_most_scenes() -> None:
     """Each class is found in at least six of twelve scenes."""
     occurs = np.array([count_classes(small_scene(seed).labels) > 20 for seed in SEEDS])
@@ -97,6 +98,7 @@ def test_labels_follow_the_picture() -> None:
     assert step[border].mean() > 2.0 * step[~border].mean()
 
 
+@pytest.mark.slow
 def test_colour_alone_is_not_enough() -> None:
     """The nearest mean colour of a class names fewer than 70 % of the pixels, yet more than chance."""
     colors = np.concatenate([small_scene(seed).image.reshape(-1, 3) for seed in SEEDS]).astype(np.float32)
