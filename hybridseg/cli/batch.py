@@ -67,6 +67,7 @@ ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
 )  # fmt: skip
 @click.option("--retry-failed", is_flag=True, help="Try images again that failed before.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and what it takes.")
+@click.option("--resume", is_flag=True, hidden=True, expose_value=False, help="Go on, as this command always does.")
 @method_options
 @pass_console
 def segment(console: Console, **settings: Any) -> None:

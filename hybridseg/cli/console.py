@@ -196,7 +196,8 @@ def pass_console(function: Callable[..., None]) -> Callable[..., None]:
     @wraps(function)
     def run(console: Console, *arguments: Any, **settings: Any) -> None:
         parameters = click.get_current_context().command.params
-        console.can_resume = any("--resume" in parameter.opts for parameter in parameters)
+        shown = (parameter for parameter in parameters if not getattr(parameter, "hidden", False))
+        console.can_resume = any("--resume" in parameter.opts for parameter in shown)
         function(console, *arguments, **settings)
 
     return add_manners(click.make_pass_decorator(Console, ensure=True)(run))

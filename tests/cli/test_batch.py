@@ -53,7 +53,8 @@ def test_a_folder_and_then_what_is_missing(run, photos, words, tmp_path):
     write_image(photos / "c.png", found.labels[..., None].repeat(3, axis=2))
     plan = run("segment", photos, *words, "--dry-run").output
     assert "images      1 to do, 2 done" in plan and "time        about" in plan and "memory      up to" in plan
-    result = run("segment", photos, *words)
+    # As other commands are asked to go on.
+    result = run("segment", photos, *words, "--resume")
     assert "had a result already and were skipped: 2" in result.output and "c.png:" in result.output
     assert (out / "a_ares_16.mat").stat().st_mtime_ns == before
     # What is missing is made anew, and replaces nothing.
