@@ -19,6 +19,8 @@ NONE, COLOR, DEEP = FEATURES = ("none", "color", "deep")
 # Of a window, and of what it sees around it; the network takes about 0.4 GB for a window while it runs.
 _MOST_SIDE, _HALO = 768, 64
 _MAX_KEPT_BYTES = 128_000_000
+# How much an activation counts, by its stride: many of the coarsest say the same, and are blurred at borders.
+_WEIGHTS = {2: 0.5, 4: 1.5, 8: 3.0, 16: 0.5}
 # What the network takes; at which strides the texture of further bands joins its activations, and how much all
 # of that weighs beside all of these.
 _N_SEEN, _FURTHER_STRIDES, _FURTHER_WEIGHT = 3, (2, 4, 8), 2
@@ -60,12 +62,13 @@ class PixelFeatures:
 
         The few of the bands beyond the network's would be lost among the many of the network.
         """
-        n_further = (self._image.shape[2] - _N_SEEN) * N_MEASURES
-        if self._kind == COLOR or not n_further:
+        if self._kind == COLOR:
             return 1.0
-        share = _FURTHER_WEIGHT * np.sqrt(sum(CHANNELS.values()) / (n_further * len(_FURTHER_STRIDES)))
+        n_further = (self._image.shape[2] - _N_SEEN) * N_MEASURES
+        power = sum(n_own * _WEIGHTS[stride] ** 2 for stride, n_own in CHANNELS.items())
+        share = _FURTHER_WEIGHT * np.sqrt(power / max(n_further * len(_FURTHER_STRIDES), 1))
         parts = [
-            np.repeat([1, share], [n_own, n_further * (stride in _FURTHER_STRIDES)])
+            np.repeat([_WEIGHTS[stride], share], [n_own, n_further * (stride in _FURTHER_STRIDES)])
             for stride, n_own in CHANNELS.items()
         ]
         return np.concatenate(parts).astype(np.float32)
