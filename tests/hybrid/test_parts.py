@@ -22,7 +22,7 @@ from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.segmentation import HybridOptions, segment_image, vote_on_tiles
 from hybridseg.hybrid.semseg import segment_file
 from hybridseg.hybrid.votes import SpreadCells
-from hybridseg.io.images import as_rgb8, describe_image, load_image, read_image
+from hybridseg.io.images import describe_image, load_image, read_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.lazyimages import open_parts
 from hybridseg.io.rasters import quiet_rasterio
@@ -63,9 +63,7 @@ def test_votes_and_labels_do_not_depend_on_where_the_pixels_are(
         threshold=0.1, decimation=decimation, scale=scale, stride=stride, seed_from=seed_from, crf=CRF
     )
     try:
-        expected = segment_image(
-            as_rgb8(loaded.pixels), by_color, options=options, valid=loaded.valid, want_confidence=True
-        )
+        expected = segment_image(loaded.as_rgb8(), by_color, options=options, valid=loaded.valid, want_confidence=True)
     except BadInput:
         with pytest.raises(BadInput):
             segment_image(lazy, by_color, options=options, want_confidence=True)
