@@ -19,7 +19,8 @@ NONE, COLOR, DEEP = FEATURES = ("none", "color", "deep")
 # Of a window, and of what it sees around it; the network takes about 0.4 GB for a window while it runs.
 _MOST_SIDE, _HALO = 768, 64
 _MAX_KEPT_BYTES = 128_000_000
-# How much an activation counts, by its stride: many of the coarsest say the same, and are blurred at borders.
+# How much an activation counts, by its stride (docs/decisions/021-pixel-classifier.md): those of stride 16 are more
+# than half of all, and blurred where classes meet.
 _WEIGHTS = {2: 0.5, 4: 1.5, 8: 3.0, 16: 0.5}
 # What the network takes; at which strides the texture of further bands joins its activations, and how much all
 # of that weighs beside all of these.
@@ -60,7 +61,7 @@ class PixelFeatures:
     def _weigh(self) -> np.ndarray | float:
         """Return the importance of each feature.
 
-        The few of the bands beyond the network's would be lost among the many of the network.
+        Those of the bands that the network does not see are few, and would be lost among its many.
         """
         if self._kind == COLOR:
             return 1.0
